@@ -82,12 +82,16 @@ class State(msgspec.Struct):
 
 
 class Detector:
-    """Folds events, and decides. `is_past` while the past is folded whose alerts are not news."""
+    """Folds events, and decides. `is_past` while the past is folded whose alerts are not news.
+
+    `has_news` is set where an alert is to be opened or ended, until `due` is asked for.
+    """
 
     def __init__(self, rules: Rules, state: State | None = None) -> None:
         self.state = state or State()
         self.rules = rules
         self.is_past = False
+        self.has_news = bool(self.state.pending)
         self._settings: dict[str, dict[str, Setting]] = {}
         self._busy = {job_id for job_id, job in self._jobs.items() if job.runs or not job.is_calm}
 
@@ -176,6 +180,7 @@ class Detector:
 
     def due(self, now: datetime) -> list[tuple[str, Pending]]:
         """Return what is to be recorded now: repetitions wait until the last event is REPEAT_EVERY old."""
+        self.has_news = False
         due = []
         for alert_id, pending in self.state.pending.items():
             is_ready = pending.opening is not None or pending.ending is not None
@@ -251,6 +256,7 @@ class Detector:
         self.state.tracked[key] = Tracked(alert_id, setting.kind, job_id, subject, alert_id, finding.count)
         opening = Opening(setting.name, setting.kind, setting.severity, job_id, subject, finding)
         self.state.pending[alert_id] = Pending(job_id, opening)
+        self.has_news = True
 
     def _repeat(self, tracked: Tracked, finding: Finding) -> None:
         tracked.count = finding.count
@@ -266,6 +272,7 @@ class Detector:
     def _end(self, key: str, tracked: Tracked, ending: Ending) -> None:
         del self.state.tracked[key]
         self.state.pending.setdefault(tracked.id, Pending(tracked.job_id)).ending = ending
+        self.has_news = True
 
     def _settle(self, event: AlertEvent, change: Change | None) -> None:
         """Note what the log has about an alert now, so that it is not recorded again."""

@@ -9,15 +9,19 @@ from gnomon import GnomonError, Health, KernelApi
 from gnomon.domain.kernel_health import NEEDS_ATTENTION
 from gnomon.durations import Duration
 from gnomon.logs import get_logger
+from gnomon.wire.alerts import Alert
 from gnomon_alerts.conditions import Finding
 from gnomon_alerts.detector import Detector
-from gnomon_alerts.rules import Kind
+from gnomon_alerts.rules import Kind, Rules
 
 log = get_logger("gnomon.alerts")
 
 NO_WORKERS_PAUSE_S = 300.0
 """Seconds until a kernel whose bodies all run with it is asked again for queues."""
 WORKERS_PAUSE_S = 30.0
+LEADER = "leader"
+OF_OTHERS = frozenset({"hold", "leader", "workers"})
+"""Problems of the kernel's health that are what an operator wants, or that another rule is about."""
 
 
 class PartWatch:
@@ -25,11 +29,14 @@ class PartWatch:
 
     def __init__(self) -> None:
         self._since: dict[tuple[Kind, str], datetime] = {}
+        self._leaderless: tuple[datetime, str] | None = None
         self._queues_at = float("-inf")
 
     async def look(self, kernel: KernelApi, detector: Detector, now: datetime) -> None:
-        """Decide about all parts."""
+        """Decide about all parts, as the kernel that leads."""
         health = kernel.health()
+        self._report_leader(detector, now)
+        self._decide(detector, "kernel", _kernels(health), now)
         self._decide(detector, "store", _stores(health), now)
         self._decide(detector, "plugin", _plugins(health), now)
         if kernel.clock.monotonic() < self._queues_at or not detector.rules.of_part("queue").enabled:
@@ -44,6 +51,50 @@ class PartWatch:
         queues = {f"{one.runner}:{one.name}": one.problem for one in view.queues if one.problem is not None}
         self._decide(detector, "queue", queues, now)
 
+    def follow(self, health: Health, now: datetime) -> None:
+        """Note whether a kernel leads, as a process that follows."""
+        problem = health.problems.get("leader")
+        if problem is None:
+            self._leaderless = None
+        elif self._leaderless is None:
+            self._leaderless = now, problem
+
+    def leaderless(self, rules: Rules, now: datetime) -> Alert | None:
+        """Return the alert that no kernel leads, which nobody can record now; None where one does."""
+        found = self._leader_finding(rules, now)
+        if found is None:
+            return None
+        setting = rules.of_part("leader")
+        return Alert(
+            id=found.alert_id(setting.name, "", LEADER),
+            rule=setting.name,
+            kind="leader",
+            severity=setting.severity,
+            job_id="",
+            subject=LEADER,
+            message=found.message,
+            since=found.since,
+            opened_at=now,
+            last_at=now,
+        )
+
+    def _leader_finding(self, rules: Rules, now: datetime) -> Finding | None:
+        setting = rules.of_part("leader")
+        if self._leaderless is None or not setting.enabled:
+            return None
+        since, problem = self._leaderless
+        if now - since < (setting.limit or Duration()):
+            return None
+        return Finding(kind="leader", opener=since.isoformat(), since=since, last_at=now, message=problem)
+
+    def _report_leader(self, detector: Detector, now: datetime) -> None:
+        """Record that no kernel led until this one did: an alert that has ended."""
+        found = self._leader_finding(detector.rules, now)
+        self._leaderless = None
+        if found is not None:
+            detector.observe("leader", {LEADER: found}, [LEADER])
+        detector.observe("leader", {}, [])
+
     def _decide(self, detector: Detector, kind: Kind, troubles: Mapping[str, str], now: datetime) -> None:
         for key in [one for one in self._since if one[0] == kind and one[1] not in troubles]:
             del self._since[key]
@@ -54,6 +105,11 @@ class PartWatch:
             if now - since >= limit - timedelta(microseconds=1):
                 found[subject] = Finding(kind=kind, opener=since.isoformat(), since=since, last_at=now, message=text)
         detector.observe(kind, found, troubles)
+
+
+def _kernels(health: Health) -> dict[str, str]:
+    own = {component: text for component, text in health.problems.items() if not component.startswith("plugin ")}
+    return {component: text for component, text in own.items() if component not in OF_OTHERS}
 
 
 def _stores(health: Health) -> dict[str, str]:

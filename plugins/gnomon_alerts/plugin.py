@@ -25,7 +25,7 @@ from gnomon_alerts.checkpoint import CHECKPOINT, UnreadableStateError, from_chec
 from gnomon_alerts.detector import Detector
 from gnomon_alerts.parts import PartWatch
 from gnomon_alerts.recorder import record
-from gnomon_alerts.resources import Resources
+from gnomon_alerts.resources import Resources, count
 from gnomon_alerts.rules import DEFAULTS, JobOptions, Rule, Rules
 
 log = get_logger("gnomon.alerts")
@@ -68,6 +68,8 @@ class AlertsPlugin:
         self._lock = threading.RLock()
         self._waiting: list[tuple[int, concurrent.futures.Future[None]]] = []
         self._is_caught_up = False
+        self.note = ""
+        """The number of open alerts, for `gnomon status` and the health of the kernel."""
         self._saved = 0
         self._wake: asyncio.Event
         self._behind: asyncio.Event
@@ -88,6 +90,9 @@ class AlertsPlugin:
                 book = book.at(at)
             now = at or self._kernel.clock.now()
             found = [shown(alert, now) for alert in book.alerts.values()]
+        leaderless = self._parts.leaderless(self._detector.rules, now) if at is None else None
+        if leaderless is not None and leaderless.id not in book.alerts:
+            found.append(leaderless)
         return sorted(found, key=urgency)
 
     def alert(self, alert_id: str) -> Alert:
@@ -176,13 +181,21 @@ class AlertsPlugin:
 
     def _fold(self, events: Sequence[Event]) -> None:
         with self._lock:
-            self._detector.fold(events)
+            changes = self._detector.fold(events)
             seen = [one for position, one in self._waiting if position <= self.position]
             self._waiting = [(position, one) for position, one in self._waiting if position > self.position]
         for one in seen:
             one.set_result(None)
-        if self._detector.state.pending:
+        if changes:
+            self._write_note()
+        if self._detector.has_news:
             self._wake.set()
+
+    def _write_note(self) -> None:
+        counts = count([alert for alert in self.alerts() if alert.state != "resolved"])
+        rest = f"{counts.acknowledged} acknowledged, {counts.snoozed} snoozed"
+        is_any = counts.firing + counts.acknowledged + counts.snoozed
+        self.note = f"{counts.firing} firing, {rest}" if is_any else "no open alerts"
 
     async def _load(self, kernel: KernelApi) -> Detector:
         state = None
@@ -214,14 +227,21 @@ class AlertsPlugin:
                     self._detector.decide_all()
                     self._detector.end_of_past()
             self._is_caught_up = True
+            self._write_note()
             self._wake.set()
             await self._behind.wait()
 
     async def _decide(self) -> None:
         """Decide what the time and the parts of the deployment decide; record what is due, where the kernel leads."""
+        clock = self._kernel.clock
+        next_look = clock.monotonic()
         while True:
-            is_look = not await self._woken()
-            if not self._is_caught_up or (not is_look and not self._detector.state.pending):
+            await self._woken(next_look - clock.monotonic())
+            is_look = clock.monotonic() >= next_look
+            if is_look:
+                next_look = clock.monotonic() + LOOK_S
+                self._write_note()
+            if not self._is_caught_up:
                 continue
             try:
                 await self._decide_now(is_look=is_look)
@@ -229,30 +249,30 @@ class AlertsPlugin:
                 log.debug("alerts could not be decided", problem=str(exc))
                 await asyncio.sleep(RETRY_S)
 
-    async def _woken(self) -> bool:
-        """Wait for something to record, True, or for the next look."""
-        pause = asyncio.create_task(self._pause())
+    async def _woken(self, pause_s: float) -> None:
+        """Wait for something to record, or for a pause."""
+        pause = asyncio.create_task(self._pause(pause_s))
         woken = asyncio.create_task(self._wake.wait())
         try:
             await asyncio.wait((pause, woken), return_when=asyncio.FIRST_COMPLETED)
-            return woken.done()
         finally:
             pause.cancel()
             woken.cancel()
             self._wake.clear()
 
-    async def _pause(self) -> None:
+    async def _pause(self, seconds: float) -> None:
         try:
-            await self._kernel.sleep(LOOK_S)
+            await self._kernel.sleep(max(seconds, 0.0))
         except GnomonError:
             await asyncio.sleep(LOOK_S)
 
     async def _decide_now(self, *, is_look: bool) -> None:
         kernel = self._kernel
-        health = kernel.health()
+        health, now = kernel.health(), kernel.clock.now()
+        if health.role == "follower" and is_look:
+            self._parts.follow(health, now)
         if health.role != "leader" or self.position < health.position:
             return
-        now = kernel.clock.now()
         if is_look:
             with self._lock:
                 self._detector.look(now)

@@ -30,11 +30,13 @@ Kind = Literal[
     "store",
     "plugin",
     "queue",
+    "kernel",
+    "leader",
 ]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 OF_JOBS: Final = frozenset(KINDS[:8])
 """Kinds of alerts about jobs; the others are about parts of the deployment."""
-LIMITED: Final = frozenset({"late_start", "no_success", "too_long", "store", "plugin", "queue"})
+LIMITED: Final = frozenset(KINDS[8:]) | {"late_start", "no_success", "too_long"}
 """Kinds whose rules have a `limit`."""
 
 
@@ -111,6 +113,8 @@ DEFAULTS: Final[Mapping[str, Setting]] = {
         Setting(kind="store", name="store", severity="critical", limit=Duration(minutes=1)),
         Setting(kind="plugin", name="plugin", severity="warning", limit=Duration(minutes=1)),
         Setting(kind="queue", name="queue", severity="error", limit=Duration(minutes=2)),
+        Setting(kind="kernel", name="kernel", severity="error", limit=Duration(minutes=1)),
+        Setting(kind="leader", name="leader", severity="critical", limit=Duration(minutes=1)),
     )
 }
 """`no_success` needs a limit, which nobody can guess. The limit of `too_long` is how much longer than usual a run must

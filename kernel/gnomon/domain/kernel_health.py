@@ -22,7 +22,8 @@ class PluginHealth(msgspec.Struct, frozen=True):
     """The health of a plugin that observes or guards. `cursor` is the position of the last event that it has handled.
 
     `lag` is the number of events behind the head of the log. A plugin is degraded while its hooks keep failing, while
-    its guard fails, and while its own attribute `problem` says so.
+    its guard fails, and while its own attribute `problem` says so. `note` is what its attribute `note` says about its
+    work, for people.
     """
 
     name: str
@@ -32,6 +33,7 @@ class PluginHealth(msgspec.Struct, frozen=True):
     delivered: int
     failures: int
     problem: str | None
+    note: str | None = None
 
 
 def plugin_problems(plugins: Iterable[PluginHealth]) -> dict[str, str]:

@@ -134,7 +134,16 @@ class Subscriber:
         )  # fmt: skip
         lag = max(self._buffer.head - self.cursor, 0)
         problem = blocked or own_problem or self._caller.problem
-        return PluginHealth(self.plugin.name, state, self.cursor, lag, self.delivered, self._caller.failures, problem)
+        return PluginHealth(
+            self.plugin.name,
+            state,
+            self.cursor,
+            lag,
+            self.delivered,
+            self._caller.failures,
+            problem,
+            _note(self.plugin.object),
+        )
 
     def report_blocking(self) -> None:
         """Log a hook that blocks the plugin's loop, once; called periodically."""
@@ -303,3 +312,9 @@ class Subscriber:
 def cursor_name(plugin: Plugin) -> str:
     """Return the name of the checkpoint with a durable plugin's cursor."""
     return f"cursor:{plugin.name}"
+
+
+def _note(plugin: Any) -> str | None:
+    """Return the plain attribute `note` of a plugin; one that is code is not called, as health must not wait for it."""
+    found = inspect.getattr_static(plugin, "note", None)
+    return exact(found) if isinstance(found, str) and found else None

@@ -26,6 +26,7 @@ from gnomon import (
 )
 from gnomon_web.app_keys import KERNEL
 from gnomon_web.http.routes import Route
+from gnomon_web.resources.contributed_metrics import add_contributed_metrics
 from gnomon_web.resources.health import parts_of
 from gnomon_web.resources.worker_metrics import worker_metrics
 
@@ -80,6 +81,7 @@ class Metrics:
             registry=self.registry,
         )
         self.registry.register(_KernelCollector(kernel))
+        add_contributed_metrics(kernel, self.registry)
 
     def apply(self, events: Sequence[Event]) -> None:
         """Count these events."""

@@ -55,6 +55,7 @@ async def test_alerts_are_events_and_survive_a_restart(tmp_path: Path) -> None:
         failure = await run(kernel, "broken")
         await settled(kernel, plugin, lambda: states(plugin) == ["firing"])
         (before,) = plugin.alerts()
+        notes = {one.name: one.note for one in kernel.health().plugins}
     again = configure()
     async with make_kernel(make_job(broken), plugins=[again], store=SqliteStore(path)) as kernel:
         await settled(kernel, again, again.alerts)
@@ -65,6 +66,7 @@ async def test_alerts_are_events_and_survive_a_restart(tmp_path: Path) -> None:
 
     assert (before.first_execution, before.message) == (failure, "failed: ValueError: no such table")
     assert after == before
+    assert list(notes.values()) == ["1 firing, 0 acknowledged, 0 snoozed"]
     assert [type(event) for event in log if isinstance(event, AlertOpened | AlertResolved)] == [
         AlertOpened,
         AlertResolved,

@@ -65,7 +65,8 @@ def _print(status: DeploymentStatus, zone: tzinfo) -> None:
         echo(f"runs     {status.running} running, {status.waiting} waiting")
     for plugin in status.plugins:
         behind = f", {plugin.lag:,} events behind" if plugin.lag else ""
-        echo(f"plugin   {plugin.name}: {plugin.state}{behind}" + (f": {plugin.problem}" if plugin.problem else ""))
+        about = plugin.problem or plugin.note
+        echo(f"plugin   {plugin.name}: {plugin.state}{behind}" + (f": {about}" if about else ""))
 
 
 def _follows(kernel: KernelStatus, zone: tzinfo) -> str:

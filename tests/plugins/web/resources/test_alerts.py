@@ -49,6 +49,7 @@ async def test_viewers_read_alerts_and_operators_act_on_them(serve: Any) -> None
         nothing = await ask("POST", f"{ALERTS}/ack", as_="operator", json={"alerts": {}})
         resolved = await ask("POST", f"{one}/resolve", as_="operator", json={"reason": "fixed"})
         again = await ask("POST", f"{one}/resolve", as_="operator")
+        metrics = await ask("GET", "/metrics", as_="viewer")
         shown = await ask("GET", one, as_="viewer")
         past_page = await ask("GET", f"{ALERTS}?at=2001-01-01T00:00:00Z", as_="viewer")
         unknown = await ask("GET", f"{ALERTS}/{'0' * 24}", as_="viewer")
@@ -71,6 +72,7 @@ async def test_viewers_read_alerts_and_operators_act_on_them(serve: Any) -> None
     )
     assert [change["what"] for change in shown.json["changes"]] == ["opened", "acknowledged", "snoozed", "resolved"]
     assert past_page.json["alerts"] == []
+    assert b'gnomon_alerts{rule="failed",severity="error",state="snoozed"} 1.0' in metrics.body
     assert (unknown.status, unknown.json["type"].rpartition("#")[2]) == (404, "unknown-alert")
 
 
