@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
+from gnomon.domain.estimates import Timing
 from gnomon.domain.events import Event, FailedReason, RecordedFact
 from gnomon.domain.execution import Execution
 from gnomon.domain.hand_over import HandOver
@@ -15,7 +16,6 @@ from gnomon.domain.job_order import JobOrder
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.kernel_health import Health
 from gnomon.domain.kernel_member import KernelMember
-from gnomon.domain.progress import Timing
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
 from gnomon.domain.run_order import RunOrder, WhenFull
 from gnomon.domain.workers import WorkerView

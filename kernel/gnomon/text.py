@@ -127,6 +127,15 @@ def length(seconds: float | timedelta | None) -> str:
     return f"{hours} h {minutes:02} m" if hours < 24 else f"{hours // 24} d {hours % 24} h"
 
 
+def span(low: float, high: float) -> str:
+    """Return a range of durations, rounded as much as it is wide: `2 to 3 m`, `40 to 55 s`, `about 3 m`."""
+    unit, size = next(
+        ((unit, size) for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)) if high >= 1.5 * size), ("s", 1)
+    )
+    first, last = round(low / size), max(round(high / size), 1)
+    return f"about {last} {unit}" if first == last else f"{first} to {last} {unit}"
+
+
 def _offset(local: datetime) -> str:
     offset = local.utcoffset() or timedelta()
     if not offset and local.tzname() == "UTC":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
@@ -57,12 +58,22 @@ class MarketPlugin:
     @hookimpl
     def guard(self, job: Job, scheduled_time: datetime) -> str | None:
         """Return why the exchange is closed; None if it is open, unknown then, or the job has no calendar."""
+        if "calendar" in job.options:
+            options = _options_of(job)
+            self._warn_about_end(find_exchange(options.calendar, scheduled_time), scheduled_time)
+        return self.closed(job, scheduled_time)
+
+    @hookimpl(optionalhook=True)
+    def register_closures(self, register: Callable[[Callable[[Job, datetime], str | None]], None]) -> None:
+        """Register what is known about fires to come, for forecasts of the plugin `stats`."""
+        register(self.closed)
+
+    def closed(self, job: Job, scheduled_time: datetime) -> str | None:
+        """Return the same as `guard`, for any time; nothing is logged."""
         if "calendar" not in job.options:
             return None
-        # The options contain the keys of other plugins as well, which msgspec ignores.
-        options = msgspec.convert(job.options, JobOptions, dec_hook=decode_hook)
+        options = _options_of(job)
         exchange = find_exchange(options.calendar, scheduled_time)
-        self._warn_about_end(exchange, scheduled_time)
         if not exchange.knows(scheduled_time):
             return None
         if options.calendar_hours == "trading_day":
@@ -80,6 +91,11 @@ class MarketPlugin:
             last_date=exchange.last_date.isoformat(),
             remedy="upgrade exchange_calendars",
         )
+
+
+def _options_of(job: Job) -> JobOptions:
+    # The options contain the keys of other plugins as well, which msgspec ignores.
+    return msgspec.convert(job.options, JobOptions, dec_hook=decode_hook)
 
 
 def _require_exchange_calendars() -> None:

@@ -9,8 +9,7 @@ from datetime import datetime
 import msgspec
 
 from gnomon import Execution
-from gnomon.domain.estimates import TYPICAL_RUNS, timing
-from gnomon.domain.progress import Timing
+from gnomon.domain.estimates import TYPICAL_RUNS, Timing, timing
 
 
 class PastDurations:

@@ -7,8 +7,9 @@ from datetime import datetime
 import msgspec
 
 from gnomon import Execution
+from gnomon.domain.estimates import Timing
 from gnomon.domain.execution import FINAL, Status
-from gnomon.domain.progress import Step, Timing
+from gnomon.domain.progress import Step
 
 LONGEST_ERROR = 2_000
 """Characters of an error message that are kept; the log has all of it."""

@@ -16,11 +16,12 @@ from gnomon_stats.lane_fold import decode_cells, encode_cells
 from gnomon_stats.series import Series
 
 CHECKPOINT = "stats"
-VIEW_VERSION = 5
+VIEW_VERSION = 6
 """Version of the bytes. Increase it whenever Statistics changes, in its form or in how it counts.
 
 Version 1 dropped days and hours by their distance from the newest one. Version 2 did not keep the shortest and the
-longest duration, version 3 did not count by label, version 4 not by lane."""
+longest duration, version 3 did not count by label, version 4 not by lane,
+version 5 not how well the time left was estimated."""
 
 
 class NewerViewError(GnomonError):

@@ -53,6 +53,13 @@ def compare(kept: Statistics, log: Statistics, reach: Reach) -> list[Difference]
     found += [Difference(None, what, one, other, label) for label, what, one, other in _labels(kept, log, reach)]
     lanes = compare_lanes(kept.lanes, log.lanes, whole_after=reach.whole_after, days_after=reach.days_after)
     found += [Difference(job_id, what, one, other) for job_id, what, one, other in lanes]
+    if reach.whole_after == 0:  # an estimate rests on runs that a pruned log no longer has
+        for job_id in sorted(kept.etas.jobs.keys() | log.etas.jobs.keys()):
+            found += [
+                Difference(job_id, "estimates of the time left", one, other)
+                for one, other in [(kept.etas.jobs.get(job_id), log.etas.jobs.get(job_id))]
+                if one != other
+            ]
     return found
 
 

@@ -17,7 +17,7 @@ from gnomon.cli.output.tables import Column, output, print_table
 from gnomon.text import length
 
 if TYPE_CHECKING:
-    from gnomon.wire.statistics import Day, JobStatistics, LabelValueStatistics
+    from gnomon.wire.statistics import Day, EtaAccuracy, JobStatistics, LabelValueStatistics
     from gnomon_stats.verification import Verification
 
 DAYS = 14
@@ -87,6 +87,8 @@ def print_job(job: Ends, today: date, zone: str | None) -> None:
     error = f" (±{job.percentile_error:.0%})" if job.percentile_error is not None else ""
     table.add_row("p50, p95", f"{length(job.p50)}, {length(job.p95)}{error}")
     table.add_row("streak", _streak(job))
+    if (accuracy := getattr(job, "eta_accuracy", None)) is not None:
+        table.add_row("time left", _accuracy(accuracy))
     table.add_row("last run", _last(job))
     until = f"today, in {zone}" if zone else f"{today}, today on the server"
     table.add_row(f"{DAYS} days", _bars(job, today).append(f"  up to {until}", style="dim"))
@@ -98,6 +100,16 @@ def _streak(job: Ends) -> str:
         return "-"
     now = f"{streak.length:,} × {streak.status}" if streak.status else "-"
     return f"{now} (longest: {streak.longest_success:,} × success, {streak.longest_failed:,} × failed)"
+
+
+def _accuracy(found: EtaAccuracy) -> str:
+    """Return how many runs ended within the range that was given: at their start, and at half of their work."""
+    parts = [
+        f"{checks.inside / checks.runs:.0%} of {checks.runs:,} runs ended within the range given {when}"
+        for checks, when in ((found.start, "at the start"), (found.halfway, "halfway"))
+        if checks.runs
+    ]
+    return ", ".join(parts)
 
 
 def _rate(job: Ends) -> str:

@@ -14,15 +14,19 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from gnomon import Event, GnomonError, Kernel, StoreUnavailableError, TriggerError, UnknownJobError, hookimpl
+from gnomon.api import JobView
 from gnomon.durations import Duration
 from gnomon.logs import get_logger
 from gnomon.scheduling.timezones import parse_timezone
 from gnomon.stores.reading import BLOCK
 from gnomon.threads import in_thread
+from gnomon.wire.forecast import Forecast
 from gnomon.wire.lanes import Lanes
 from gnomon.wire.statistics import Day, JobStatistics, LabelNames, LabelStatistics
 from gnomon_stats.checkpoint import CHECKPOINT, UnreadableViewError, from_checkpoint, to_checkpoint
 from gnomon_stats.fold import Statistics, fold, move_to_zone
+from gnomon_stats.forecast import Closure, forecast, own_numbers
+from gnomon_stats.forecast_calls import ForecastQuery, ForecastsQuery
 from gnomon_stats.label_fold import MOST_VALUES
 from gnomon_stats.lane_calls import LaneQuery, LanesQuery
 from gnomon_stats.lanes import lanes
@@ -72,6 +76,7 @@ class StatsPlugin:
         self._statistics = Statistics(self.config.timezone)
         self._lock = threading.Lock()
         self._saved = 0
+        self._closures: list[Closure] = []
         self._behind: asyncio.Event
         self._kernel: Kernel
 
@@ -131,6 +136,9 @@ class StatsPlugin:
         register("GET", "/scheduler/lanes", self.answer_lanes, role="viewer", tag="statistics")
         lane = "/scheduler/jobs/{job_id}/lane"
         register("GET", lane, self.answer_lane, role="viewer", tag="statistics", errors=(404,))
+        register("GET", "/scheduler/forecast", self.answer_forecast, role="viewer", tag="statistics")
+        one = "/scheduler/jobs/{job_id}/forecast"
+        register("GET", one, self.answer_job_forecast, role="viewer", tag="statistics", errors=(404,))
 
     async def answer(self, _request: Any, job_id: str) -> JobStatistics:
         """Return the statistics of a job: counts, success rate, durations, streaks, by day and by hour."""
@@ -167,6 +175,28 @@ class StatsPlugin:
             lane.name = await self._name_of(lane.job_id)
         return found
 
+    async def answer_forecast(self, _request: Any, query: ForecastsQuery) -> Forecast:
+        """Return what is expected of the fires to come, with the ends of their runs; the jobs that fire next."""
+        return await self._forecast(await self._kernel.jobs(), query, query.jobs)
+
+    async def answer_job_forecast(self, _request: Any, job_id: str, query: ForecastQuery) -> Forecast:
+        """Return what is expected of the fires to come of one job."""
+        return await self._forecast([await self._kernel.job(job_id)], query, 1)
+
+    async def _forecast(self, views: Sequence[JobView], query: ForecastQuery, most_jobs: int) -> Forecast:
+        now, is_held = self._kernel.clock.now(), self._kernel.health().hold is not None
+        since, until = query.period(now)
+
+        def compute() -> Forecast:
+            with self._lock:
+                folds = ((view.job.id, self._statistics.jobs.get(view.job.id)) for view in views)
+                counted = {name: own_numbers(fold) for name, fold in folds if fold is not None}
+            return forecast(
+                views, counted, since, until, now, most_jobs=most_jobs, closures=self._closures, is_held=is_held
+            )
+
+        return await in_thread(compute, "gnomon-stats-forecast")
+
     async def _name_of(self, job_id: str | None) -> str | None:
         try:
             view = await self._kernel.job(job_id or "")
@@ -184,6 +214,9 @@ class StatsPlugin:
         self._statistics = await self._load(kernel)
         self._saved = self._statistics.counted
         move_to_zone(self._statistics, self.config.timezone)
+        self._closures.clear()
+        for plugin in kernel.plugins:
+            plugin.contribute("register_closures", self._closures.append)
         async with asyncio.TaskGroup() as tasks:
             # Not before the start: catching up with a long log takes longer than a start may.
             work = [tasks.create_task(self._catch_up(kernel)), tasks.create_task(self._save_often(kernel))]

@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 from gnomon.stores.microseconds import from_micros
 from gnomon.wire.statistics import (
     Day,
+    EtaAccuracy,
+    EtaChecks,
     Hour,
     JobStatistics,
     LabelName,
@@ -19,6 +21,7 @@ from gnomon.wire.statistics import (
     Streak,
 )
 from gnomon_stats import job_fold
+from gnomon_stats.eta_fold import Accuracy, JobEtas
 from gnomon_stats.fold import Statistics
 from gnomon_stats.histogram import ERROR, percentile
 from gnomon_stats.job_fold import HOUR_MICROS, JobFold, LastRun
@@ -30,7 +33,19 @@ def job_statistics(statistics: Statistics, job_id: str) -> JobStatistics:
     """Return the statistics of one job; zeros where the log has no execution of it."""
     job = statistics.jobs.get(job_id) or JobFold()
     by_hour = [_hour(row.period, row.tally) for row in job.hours]
-    return JobStatistics(job_id=job_id, by_hour=by_hour, **_common(job))
+    accuracy = _eta_accuracy(statistics.etas.jobs.get(job_id))
+    return JobStatistics(job_id=job_id, by_hour=by_hour, eta_accuracy=accuracy, **_common(job))
+
+
+def _eta_accuracy(job: JobEtas | None) -> EtaAccuracy | None:
+    if job is None or not (job.start.runs or job.halfway.runs):
+        return None
+    return EtaAccuracy(_eta_checks(job.start), _eta_checks(job.halfway))
+
+
+def _eta_checks(found: Accuracy) -> EtaChecks:
+    mean_error = found.error_micros / found.runs / 1e6 if found.runs else None
+    return EtaChecks(found.runs, found.inside, found.early, found.late, mean_error)
 
 
 def label_names(statistics: Statistics) -> LabelNames:

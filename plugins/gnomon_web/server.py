@@ -54,6 +54,7 @@ from gnomon_web.resources import (
     tickets,
     workers,
 )
+from gnomon_web.resources.etas import PAST_RUNS, PastRuns
 from gnomon_web.resources.last_executions import LAST_EXECUTIONS
 from gnomon_web.resources.metrics import METRICS
 from gnomon_web.resources.single_sign_on import SINGLE_SIGN_ON, SingleSignOn
@@ -135,6 +136,7 @@ def equip(
     app[LIVE_CONNECTIONS] = projections.live
     app[OPEN_WEBSOCKETS] = lambda: projections.live.count
     app[LAST_EXECUTIONS] = projections.last_executions
+    app[PAST_RUNS] = PastRuns(kernel)
     app[METRICS] = projections.metrics
     app[READ_SHARES] = ReadShares()
     claims = SharedClaims(kernel)

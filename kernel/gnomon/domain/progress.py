@@ -1,9 +1,9 @@
-"""The pure fold of progress: percent, steps, items, and the estimate of the remaining time."""
+"""The pure fold of progress: percent, steps and items."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Literal, TypeVar
 
 import msgspec
@@ -53,14 +53,6 @@ NO_PROGRESS = ProgressView()
 DONE = ProgressView(percent=100.0)
 
 
-class Timing(msgspec.Struct, frozen=True):
-    """In seconds: how long a run has taken so far, and how long it will take; None where that is unknown."""
-
-    elapsed: float
-    estimated_total: float | None
-    remaining: float | None
-
-
 def advance(view: ProgressView, report: events.Progress) -> ProgressView:
     """Fold one progress event into the view."""
     steps, declared = view.steps, view.declared
@@ -95,45 +87,6 @@ def finish(view: ProgressView, *, succeeded: bool, at: datetime) -> ProgressView
     status: StepStatus = "completed" if succeeded else "failed"
     steps = tuple(_close(s, status, at) for s in view.steps)
     return msgspec.structs.replace(view, steps=steps, percent=100.0 if succeeded else view.percent)
-
-
-def estimate(
-    view: ProgressView,
-    elapsed: float,
-    typical: float | None = None,
-    typical_steps: Mapping[str, float] | None = None,
-    now: datetime | None = None,
-) -> Timing:
-    """Estimate how long the run will take: at first from past runs, later more and more from its own rate.
-
-    `typical` is the median duration in seconds of past successful runs, `typical_steps` the same for each step. The
-    two estimates are weighted by the share that is done, so that an early percentage cannot make the figure jump.
-    """
-    done = (view.percent or 0.0) / 100.0
-    from_rate = elapsed / done if done > 0 else None
-    from_past = _from_steps(view.steps, typical_steps or {}, elapsed, now) or typical
-    if from_rate is not None and from_past is not None:
-        total: float | None = (1 - done) * from_past + done * from_rate
-    else:
-        total = _or(from_rate, from_past)
-    if total is None or (from_rate is None and total < elapsed):
-        return Timing(elapsed, None, None)  # it takes longer than ever before, and there is no rate
-    total = max(total, elapsed)
-    return Timing(elapsed, total, total - elapsed)
-
-
-def _from_steps(
-    steps: Sequence[Step], typical: Mapping[str, float], elapsed: float, now: datetime | None
-) -> float | None:
-    """Add the typical time of the remaining steps to the elapsed time; None unless all of them are known."""
-    left = [s for s in steps if s.status in {"pending", "current"}]
-    if not left or any(s.name not in typical for s in left):
-        return None
-    rest = 0.0
-    for s in left:
-        spent = (now - s.started_at) / timedelta(seconds=1) if now and s.started_at else 0.0
-        rest += max(typical[s.name] - spent, 0.0)
-    return elapsed + rest
 
 
 def _declared(declared: Sequence[events.DeclaredStep]) -> tuple[Step, ...]:

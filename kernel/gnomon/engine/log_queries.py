@@ -9,11 +9,10 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from gnomon.api import KernelApi
-from gnomon.domain.estimates import TYPICAL_RUNS, timing
+from gnomon.domain.estimates import TYPICAL_RUNS, Timing, timing
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.parameter_checks import Parameters
-from gnomon.domain.progress import Timing
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, Page
 from gnomon.engine.given_values import ACT_TEXTS, expect_act_texts, expect_ids
 from gnomon.engine.loop_calls import NOT_RUNNING, call_on

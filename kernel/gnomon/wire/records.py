@@ -11,6 +11,7 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 import msgspec
 
+from gnomon.domain.eta import Eta
 from gnomon.domain.events import Cause, Origin
 from gnomon.domain.execution import Execution, Status
 from gnomon.domain.progress import ProgressView, Step
@@ -36,6 +37,7 @@ class Record(msgspec.Struct, kw_only=True):
     `count` fires, from `first` to `last`. `declared`: the run announced its steps, so their weights give its progress.
     `imported_from` names the records of another scheduler that it was taken over from.
     `truncated`: long arguments, results or texts have been cut, as in all lists; the record itself has them whole.
+    `eta` is how long a running one still needs, in answers to questions; null where that is not known.
     """
 
     id: str = msgspec.field(name="_id")
@@ -92,6 +94,7 @@ class Record(msgspec.Struct, kw_only=True):
     truncated: bool = False
     node: str = ""
     version: int = 0
+    eta: Eta | None = None
 
     @classmethod
     def of(cls, execution: Execution, **more: Any) -> Self:
@@ -120,7 +123,7 @@ _PROGRESS = {"progress": "percent", "progress_message": "message"} | {
 }
 """From the fields of a record to those of the progress that they come from."""
 _VALUES = ("args", "kwargs", "return_value")
-_SAME = tuple(set(Record.__struct_fields__) - {"job_name", *_PROGRESS})
+_SAME = tuple(set(Record.__struct_fields__) - {"job_name", "eta", *_PROGRESS})
 """The fields that a record and its execution have in common."""
 
 

@@ -7,8 +7,10 @@ from typing import Literal, Self
 
 import msgspec
 
+from gnomon.domain.estimates import Timing
+from gnomon.domain.eta import Eta
 from gnomon.domain.execution import Execution, Status
-from gnomon.domain.progress import ProgressView, Step, Timing
+from gnomon.domain.progress import ProgressView, Step
 
 FrameType = Literal[
     "snapshot", "scheduled", "started", "progress", "succeeded", "failed", "missed", "cancelled", "reset", "heartbeat"
@@ -20,7 +22,7 @@ class RunFrame(msgspec.Struct, kw_only=True):
 
     A `snapshot` is the present state, the other types report what has just happened. The snapshot of a job without a
     run has no execution_id. After a `reset` discard every earlier frame: snapshots of the present follow. `log` is the
-    identity of the log, in snapshots and resets.
+    identity of the log, in snapshots and resets. `remaining` is the middle of `eta`, which has the range.
     """
 
     type: FrameType
@@ -37,6 +39,7 @@ class RunFrame(msgspec.Struct, kw_only=True):
     total_items: int | None = None
     elapsed: float | None = None
     remaining: float | None = None
+    eta: Eta | None = None
     at: datetime
     cancel_requested: bool = False
     reason: str | None = None
@@ -62,6 +65,7 @@ class RunFrame(msgspec.Struct, kw_only=True):
             total_items=view.total_items,
             elapsed=timing.elapsed,
             remaining=timing.remaining,
+            eta=timing.eta,
             at=at,
             cancel_requested=execution.cancel_requested,
             reason=execution.reason,
@@ -85,4 +89,4 @@ class RunFrame(msgspec.Struct, kw_only=True):
     def timing(self) -> Timing:
         """The elapsed and the expected time of the run."""
         total = None if self.remaining is None else (self.elapsed or 0.0) + self.remaining
-        return Timing(self.elapsed or 0.0, total, self.remaining)
+        return Timing(self.elapsed or 0.0, total, self.remaining, self.eta)

@@ -61,12 +61,33 @@ class Hour(msgspec.Struct):
     avg_execution_time: float | None = None
 
 
+class EtaChecks(msgspec.Struct):
+    """The successful runs for which a range was known, and how many of them ended inside, before and after it.
+
+    `mean_error` is the mean distance in seconds from the middle of the range.
+    """
+
+    runs: int
+    inside: int
+    early: int
+    late: int
+    mean_error: float | None
+
+
+class EtaAccuracy(msgspec.Struct):
+    """How well the time left was estimated: by the range at the start of runs, and by the one at half of their work."""
+
+    start: EtaChecks
+    halfway: EtaChecks
+
+
 class JobStatistics(Counts, kw_only=True):
     """The statistics of one job. The plugin `stats` computes all of them; without it what it alone knows is null.
 
     `success_rate`, 0 to 1, is the share of successes among the runs that succeeded or failed. Durations are of
     successful runs; a percentile lies within them, and differs from the exact one by the share `percentile_error` at
-    most. `by_day` and `by_hour` list the periods in which something ended.
+    most. `by_day` and `by_hour` list the periods in which something ended. `eta_accuracy` is null where no run has been
+    checked.
     """
 
     job_id: str
@@ -79,6 +100,7 @@ class JobStatistics(Counts, kw_only=True):
     streak: Streak | None = None
     by_day: list[Day] | None = None
     by_hour: list[Hour] | None = None
+    eta_accuracy: EtaAccuracy | None = None
 
 
 class LabelValueStatistics(Counts, kw_only=True):

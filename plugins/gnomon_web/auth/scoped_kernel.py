@@ -15,13 +15,13 @@ import msgspec
 from gnomon import Event, Execution, GnomonError, KernelApi, LogLine, UnknownExecutionError, UnknownJobError
 from gnomon.api import JobOrdered, JobView, LiveRun, Triggered
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
+from gnomon.domain.estimates import Timing
 from gnomon.domain.events import AlertEvent, RecordedFact
 from gnomon.domain.hand_over import HandOver
 from gnomon.domain.job_order import JobOrder
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.kernel_health import Health
 from gnomon.domain.kernel_member import KernelMember
-from gnomon.domain.progress import Timing
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JobScope, Page
 from gnomon.domain.run_order import RunOrder
 from gnomon.domain.workers import WorkerView

@@ -14,6 +14,7 @@ from gnomon_web.app_keys import AUTHENTICATOR, IDENTITY
 from gnomon_web.auth.authenticator import Authenticator
 from gnomon_web.auth.roles import LOCAL, Identity
 from gnomon_web.errors import ApiError
+from gnomon_web.live.eta_feed import SharedEtas
 from gnomon_web.live.health_feed import SharedHealth
 from gnomon_web.live.snapshots import Snapshots
 from gnomon_web.live.tail import Tail
@@ -29,6 +30,7 @@ class LiveConnections:
         self.kernel = kernel
         self.tail = Tail(kernel, kernel.health().position)
         self.health = SharedHealth()
+        self.etas = SharedEtas()
         self.snapshots = Snapshots(self.tail, self.health)
         self._max = max_connections
         self._open: dict[WebSocket, Identity] = {}

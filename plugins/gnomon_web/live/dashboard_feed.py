@@ -14,6 +14,7 @@ from gnomon_web.http.responses import encode_json
 from gnomon_web.live.ack_window import AckWindow
 from gnomon_web.live.coalescing import coalesce_progress
 from gnomon_web.live.connections import LIVE_CONNECTIONS, LiveConnections
+from gnomon_web.live.eta_feed import EtaFeed
 from gnomon_web.live.health_feed import HealthFeed
 from gnomon_web.live.log_feed import LogFeed
 from gnomon_web.live.messages import (
@@ -58,6 +59,7 @@ class DashboardFeed:
         self._window = AckWindow()
         self._logs = LogFeed(self._kernel)
         self._health = HealthFeed(request, self._live.health)
+        self._etas = EtaFeed(request, self._live.etas)
         self._cursor = self._tail.head
         self._resuming_until: int | None = None
         self._sent_at = float("-inf")
@@ -101,6 +103,7 @@ class DashboardFeed:
         websocket.tasks.create_task(self._logs.send(websocket))
         await self._begin(hello)
         websocket.tasks.create_task(self._health.send(websocket))
+        websocket.tasks.create_task(self._etas.send(websocket))
         while True:
             await self._tail.reach(self._cursor + 1)
             await self._window.room()

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
+from gnomon.domain.eta import Eta
 from gnomon.domain.records import LogLine
 from gnomon.json_depth import MAX_DEPTH, is_text_too_deep
 from gnomon_web.auth.roles import Access
@@ -97,6 +98,16 @@ class HealthChanged(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", ta
     """The kernel's health, as /readyz answers it but for the lags."""
 
     health: HealthReport
+
+
+class Etas(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="etas"):
+    """How long runs still need, by id; null for one about which nothing is known any more.
+
+    A client counts its ranges down from their `at`; one is sent again where that would no longer be right.
+    """
+
+    at: datetime
+    etas: dict[str, Eta | None]
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="heartbeat"):

@@ -18,6 +18,7 @@ from gnomon_web.auth.roles import Scope
 from gnomon_web.http.responses import encode_json
 from gnomon_web.live.health_feed import SharedHealth
 from gnomon_web.live.tail import Tail
+from gnomon_web.resources.etas import records_of
 from gnomon_web.resources.health import HealthReport
 from gnomon_web.resources.jobs import summaries
 
@@ -82,7 +83,7 @@ class Snapshots:
         return SharedSnapshot(
             seq=seq,
             jobs=_raw(jobs),
-            running=_raw([Record.of(one) for one in brief_list(running)]),
+            running=_raw(await records_of(request, brief_list(running))),
             recent=_raw([Record.of(one) for one in brief_list(recent)]),
             health=await self._health.read(request),
         )

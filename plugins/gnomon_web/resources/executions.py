@@ -20,6 +20,7 @@ from gnomon_web.app_keys import IDENTITY, actor_of, kernel_of
 from gnomon_web.errors import ApiError, culprit
 from gnomon_web.http.read_shares import DEEP_OFFSET, READ_SHARES
 from gnomon_web.http.routes import Route
+from gnomon_web.resources.etas import etas_of, records_of
 from gnomon_web.resources.parameters import ActionReason, JobId, Limit, Moment, Offset, Text, expect_same_job
 
 
@@ -124,7 +125,8 @@ async def list_of_job(request: web.Request, job_id: str, query: RecordFilters) -
 async def get_execution(request: web.Request, execution_id: str) -> FullRecord:
     """Return an execution with its events."""
     execution = await kernel_of(request).execution(execution_id)
-    return FullRecord.of(execution, events=await _events(request, execution_id))
+    eta = (await etas_of(request, [execution])).get(execution_id)
+    return FullRecord.of(execution, events=await _events(request, execution_id), eta=eta)
 
 
 async def get_events(request: web.Request, execution_id: str) -> list[JsonObject]:
@@ -164,7 +166,7 @@ async def _page(request: web.Request, query: RecordFilters, job_id: str | None) 
     except ValueError as exc:  # the store does not accept the cursor
         raise ApiError(INVALID_PARAMETER, str(exc), errors=[culprit("query", "cursor", str(exc))]) from exc
     return RecordPage(
-        items=[Record.of(execution) for execution in brief_list(page.items)],
+        items=await records_of(request, brief_list(page.items)),
         total=page.total,
         limit=query.limit,
         offset=query.offset,

@@ -1,4 +1,4 @@
-"""The fold of progress, and what is said of the remaining time."""
+"""The fold of progress."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,10 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnomon.domain import events
-from gnomon.domain.estimates import timing, typical_duration, typical_steps
 from gnomon.domain.events import DeclaredStep
-from gnomon.domain.execution import Execution
-from gnomon.domain.progress import MAX_STEPS, MORE_STEPS, ProgressView, Step, advance, estimate, finish
+from gnomon.domain.progress import MAX_STEPS, MORE_STEPS, ProgressView, advance, finish
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -95,68 +93,6 @@ def test_a_success_completes_and_a_failure_names_the_step() -> None:
     assert good.percent == 100.0
     assert [s.status for s in bad.steps] == ["failed", "skipped"]
     assert bad.percent == 0.0
-
-
-def test_without_a_past_and_without_a_rate_nobody_knows() -> None:
-    assert estimate(ProgressView(), elapsed=10).remaining is None
-
-
-def test_the_rate_of_the_run_tells_when_there_is_no_past() -> None:
-    assert estimate(ProgressView(percent=25.0), elapsed=10).remaining == pytest.approx(30)
-
-
-def test_past_and_rate_are_weighed_by_what_is_done() -> None:
-    timing = estimate(ProgressView(percent=50.0), elapsed=60, typical=100)
-
-    assert timing.estimated_total == pytest.approx(0.5 * 100 + 0.5 * 120)
-
-
-def test_a_run_that_is_longer_than_ever_promises_nothing() -> None:
-    assert estimate(ProgressView(), elapsed=200, typical=100).remaining is None
-
-
-def test_the_usual_time_of_the_steps_that_are_left_counts() -> None:
-    steps = (Step("a", "completed"), Step("b", "current", started_at=START), Step("c"))
-
-    timing = estimate(ProgressView(steps=steps), 30, typical_steps={"b": 20, "c": 40}, now=START + timedelta(seconds=5))
-
-    assert timing.remaining == pytest.approx(15 + 40)
-
-
-def success(seconds: float, **steps: float) -> Execution:
-    done = tuple(
-        Step(name, "completed", started_at=START, ended_at=START + timedelta(seconds=spent))
-        for name, spent in steps.items()
-    )
-    return Execution(
-        id="0" * 24,
-        job_id="j",
-        status="success",
-        scheduled_time=START,
-        timestamp=START,
-        updated_at=START,
-        execution_time=seconds,
-        progress=ProgressView(percent=100.0, steps=done),
-    )
-
-
-def test_the_median_of_past_runs_needs_enough_of_them() -> None:
-    assert typical_duration([success(1), success(9)]) is None
-    assert typical_duration([success(1), success(9), success(2)]) == 2
-    assert typical_steps([success(1, a=1), success(1, a=3), success(1, a=2, b=5)]) == {"a": 2}
-
-
-def test_a_running_execution_is_measured_against_its_past() -> None:
-    running = success(0)
-    running.status, running.execution_time, running.progress = "running", None, ProgressView()
-
-    result = timing(running, [success(100)] * 3, START + timedelta(seconds=40))
-
-    assert (result.elapsed, result.remaining) == (40, 60)
-
-
-def test_a_run_that_is_over_took_what_it_took() -> None:
-    assert timing(success(7), [], START + timedelta(days=1)).estimated_total == 7
 
 
 # --- many steps ---

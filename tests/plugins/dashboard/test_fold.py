@@ -129,23 +129,3 @@ async def test_a_fold_continues_from_a_record_and_across_conflated_progress(lab:
 
 async def test_an_event_of_an_unknown_run_is_ignored(lab: Any) -> None:
     assert await lab.inside("m.apply(null, { type: 'started', version: 2 })") is None
-
-
-async def test_the_remaining_time_is_estimated_as_in_the_kernel(lab: Any) -> None:
-    from gnomon.domain.progress import ProgressView, estimate
-
-    cases = [
-        (percent, elapsed, typical)
-        for percent in (None, 0, 20, 75, 100)
-        for elapsed in (5, 60, 300)
-        for typical in (None, 100)
-    ]
-
-    said = await lab.inside(
-        "arg.map(([percent, elapsed, typical]) => m.remaining({ percent, elapsed, typical }))",
-        cases,
-    )
-
-    for (percent, elapsed, typical), seconds in zip(cases, said, strict=True):
-        expected = estimate(ProgressView(percent=percent), elapsed, typical).remaining
-        assert seconds == expected or abs(seconds - expected) < 1e-9, (percent, elapsed, typical)

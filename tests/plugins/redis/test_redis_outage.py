@@ -60,7 +60,7 @@ async def wrong_keys(redis: Any, executions: list[Execution]) -> list[str]:
 
 
 def _no_timing() -> Any:
-    from gnomon.domain.progress import Timing
+    from gnomon.domain.estimates import Timing
 
     return Timing(0.0, None, None)
 

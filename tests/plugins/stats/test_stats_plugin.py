@@ -192,7 +192,7 @@ async def test_statistics_of_a_newer_version_are_left_alone_and_refused() -> Non
     newer = Checkpoint(0, zlib.compress(msgspec.msgpack.encode((VIEW_VERSION + 1, b"who knows"))))
     await store.save_checkpoint(CHECKPOINT, newer)
 
-    with pytest.raises(PluginError, match=r"its version is 6, this version knows 5; upgrade Gnomon"):
+    with pytest.raises(PluginError, match=r"its version is 7, this version knows 6; upgrade Gnomon"):
         async with make_kernel(plugins=[StatsPlugin()], store=store):
             pass
 

@@ -10,13 +10,14 @@ from gnomon.api import Triggered
 from gnomon.cli.access.job_listing import JobListing
 from gnomon.cli.access.shown_job import JobPause, Order, ShownJob
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
+from gnomon.domain.estimates import Timing
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.hand_over import HandOver
 from gnomon.domain.job_order import JobOrder
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.kernel_member import KernelMember
-from gnomon.domain.progress import ProgressView, Timing
+from gnomon.domain.progress import ProgressView
 from gnomon.domain.records import ActionPage, ActionQuery, ExecutionQuery, LogLine, Page
 from gnomon.domain.workers import WorkerView
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from datetime import tzinfo
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,11 +69,11 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
         limit=limit,
         cursor=cursor,
     )
-    page = asyncio.run(_page(kernel, query))
+    page, left = asyncio.run(_page(kernel, query))
     if as_json:
         print_json({"items": [execution_record(item) for item in page.items], "total": page.total, "next": page.next})
     else:
-        _print(page, kernel.zone)
+        _print(page, kernel.zone, left)
 
 
 @command.command("show")
@@ -90,11 +91,11 @@ def show(ctx: click.Context, execution_id: str, config: Path | None, url: str | 
     from gnomon.cli.output.run_report import print_report
 
     kernel = _reach(ctx, config, url)
-    execution, run_events = asyncio.run(_one(kernel, execution_id))
+    execution, run_events, left = asyncio.run(_one(kernel, execution_id))
     if as_json or outer_options(ctx).get("as_json"):
         print_json(execution_record(execution) | {"events": run_events})
     else:
-        print_report(execution, run_events, kernel.zone)
+        print_report(execution, run_events, kernel.zone, time_left=left)
 
 
 @command.command("logs")
@@ -155,28 +156,32 @@ def _reach(ctx: click.Context, config: Path | None, url: str | None) -> ReachedK
     return reach_of_subcommand(ctx, config, url)
 
 
-async def _page(kernel: ReachedKernel, query: ExecutionQuery) -> Page:
+async def _page(kernel: ReachedKernel, query: ExecutionQuery) -> tuple[Page, dict[str, str]]:
+    """Return a page of runs, and how long the running ones still need."""
     from gnomon.cli.access.empty_lists import why_empty
+    from gnomon.cli.access.time_left import times_left
 
     try:
         async with kernel:
             page = await kernel.executions(query)
             if not page.total and (query.job_id or query.status or query.labels or query.since):
                 echo(await why_empty(kernel, "run", query.job_id), err=True)
-            return page
+            return page, await times_left(kernel, page.items)
     except ValueError as exc:
         raise click.BadParameter(str(exc), param_hint="--cursor") from exc
 
 
-async def _one(kernel: ReachedKernel, wanted: str) -> tuple[Execution, list[Event]]:
+async def _one(kernel: ReachedKernel, wanted: str) -> tuple[Execution, list[Event], str | None]:
     from gnomon.cli.access.short_ids import find_run
+    from gnomon.cli.access.time_left import times_left
 
     async with kernel:
         execution = await find_run(kernel, wanted)
-        return execution, await kernel.run_events(execution.id)
+        left = await times_left(kernel, [execution])
+        return execution, await kernel.run_events(execution.id), left.get(execution.id)
 
 
-def _print(page: Page, zone: tzinfo | None) -> None:
+def _print(page: Page, zone: tzinfo | None, left: Mapping[str, str]) -> None:
     from gnomon.cli.access.short_ids import FULL_ID_LENGTH, SHORT_ID_LENGTH
     from gnomon.cli.output.tables import Column, output, print_table
 
@@ -191,12 +196,12 @@ def _print(page: Page, zone: tzinfo | None) -> None:
         Column("details", 30, 2),
     ]
     if page.items:
-        print_table(columns, [_row(item, width, zone) for item in page.items], console)
+        print_table(columns, [_row(item, width, zone, left.get(item.id)) for item in page.items], console)
     if page.next is not None:
         echo(f"\n{len(page.items)} of {page.total}; continue with --cursor {page.next}", err=True)
 
 
-def _row(execution: Execution, width: int, zone: tzinfo | None) -> tuple[str | Text, ...]:
+def _row(execution: Execution, width: int, zone: tzinfo | None, time_left: str | None) -> tuple[str | Text, ...]:
     from rich.text import Text
 
     from gnomon.cli.output.states import state_of, style_of, with_glyph
@@ -208,7 +213,7 @@ def _row(execution: Execution, width: int, zone: tzinfo | None) -> tuple[str | T
         Text(with_glyph(state_of(execution)), style_of(state_of(execution))),
         moment(execution.timestamp, zone, seconds=True),
         length(execution.execution_time),
-        details(execution),
+        ", ".join(filter(None, (details(execution), time_left))),
     )
 
 

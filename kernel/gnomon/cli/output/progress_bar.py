@@ -9,8 +9,9 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.text import Text
 
 from gnomon.cli.output.console import echo, make_console
-from gnomon.domain.progress import ProgressView, Timing
-from gnomon.text import length, visible
+from gnomon.domain.estimates import Timing
+from gnomon.domain.progress import ProgressView
+from gnomon.text import length, span, visible
 
 
 class RunProgress:
@@ -54,10 +55,17 @@ def progress_text(view: ProgressView, timing: Timing) -> str:
     percent = f"{view.percent:.0f} %" if view.percent is not None else ""
     count = f"({view.processed_items}/{view.total_items or '?'})" if view.processed_items is not None else ""
     activity = ": ".join(word for word in (view.step, view.message or view.current_item) if word)
-    left = f", about {length(timing.remaining)} left" if timing.remaining is not None else ""
+    left = f", {time_left(timing)}" if timing.remaining is not None else ""
     return "  ".join(
         word for word in (percent, " ".join(filter(None, (activity, count))), f"{length(timing.elapsed)}{left}") if word
     )
+
+
+def time_left(timing: Timing) -> str:
+    """Return how long a run still needs: `2 to 3 m left`, or `about 7.0 s left` where no range is known."""
+    if timing.eta is None:
+        return f"about {length(timing.remaining or 0.0)} left"
+    return f"{span(timing.eta.low, timing.eta.high)} left"
 
 
 def _escaped(text: str) -> str:

@@ -33,15 +33,21 @@ class Node(msgspec.Struct, frozen=True):
 
 
 def print_report(
-    execution: Execution, run_events: Sequence[Event], zone: tzinfo | None, console: Console | None = None
+    execution: Execution,
+    run_events: Sequence[Event],
+    zone: tzinfo | None,
+    console: Console | None = None,
+    *,
+    time_left: str | None = None,
 ) -> None:
-    """Print the report of a run, with times in `zone`."""
+    """Print the report of a run, with times in `zone`; `time_left` says how long a running one still needs."""
     console = console or output()
     head = Text.assemble((with_glyph(state_of(execution)), style_of(state_of(execution))), f"  {execution.job_id}")
     console.print(head, Text(execution.id), sep="  ")
     _section(console, "", facts(execution, zone))
     _section(console, "arguments", arguments(execution))
-    _section(console, "progress", progress(execution))
+    left = [("left", time_left.removesuffix(" left"))] if time_left is not None else []
+    _section(console, "progress", [*progress(execution), *left])
     _section(console, "steps", [_step(step) for step in execution.progress.steps])
     if execution.return_value is not None:
         _section(console, "result", [("", in_json(execution.return_value))])
