@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -12,7 +12,7 @@ from gnomon_stats.buckets import Buckets
 from gnomon_stats.cells import CANCELLED, FAILED, LATENESS, MISSED, PERIOD_ERROR, SUCCESS, Cells, period_middle
 from gnomon_stats.fold import Statistics
 from gnomon_stats.histogram import percentile
-from gnomon_stats.lane_fold import JobLanes
+from gnomon_stats.lane_fold import JobLanes, LaneFold
 
 LETTERS: Final = ((FAILED, "f"), (MISSED, "m"), (CANCELLED, "c"), (SUCCESS, "s"))
 """From the worst status to the best."""
@@ -28,6 +28,24 @@ class LaneCounts(msgspec.Struct):
 
     ends: dict[int, list[int]]
     histograms: dict[int, dict[int, _Histogram]]
+
+    def copy(self) -> LaneCounts:
+        """Return a copy that may be changed."""
+        histograms = {
+            kind: {at: dict(counts) for at, counts in by_bucket.items()} for kind, by_bucket in self.histograms.items()
+        }
+        return LaneCounts({kind: list(column) for kind, column in self.ends.items()}, histograms)
+
+    def add(self, other: LaneCounts) -> None:
+        """Add the counts of another lane."""
+        for kind, column in other.ends.items():
+            if any(column):
+                self.ends[kind] = [one + two for one, two in zip(self.ends[kind], column, strict=True)]
+        for kind, by_bucket in other.histograms.items():
+            for at, counts in by_bucket.items():
+                known = self.histograms[kind].setdefault(at, {})
+                for bucket, count in counts.items():
+                    known[bucket] = known.get(bucket, 0) + count
 
     def subtract(self, other: LaneCounts) -> None:
         """Subtract the counts of another lane, which is a part of this one."""
@@ -68,27 +86,34 @@ def count_lane(cells: Cells, buckets: Buckets) -> LaneCounts:
 
 
 def lanes(
-    statistics: Statistics, buckets: Buckets, most: int, *, only: str | None = None, quantiles: bool = False
+    statistics: Statistics,
+    buckets: Buckets,
+    most: int,
+    *,
+    among: Collection[str] | None = None,
+    quantiles: bool = False,
 ) -> Lanes:
-    """Return the timeline of all jobs, with a lane for each of up to `most` of them; with `only`, that of one job."""
+    """Return the timeline of all jobs, or of those `among`, with a lane for each of up to `most` of them."""
     fold = statistics.lanes
-    if only is not None:
-        chosen, cut_jobs = [only], 0
-        of_all = fold.jobs.get(only) or JobLanes()
-    else:
-        ranked = _ranked(statistics, buckets)
-        chosen = ranked[: min(most, max(MOST_CELLS // buckets.count, 1))]
-        cut_jobs, of_all = len(ranked) - len(chosen), fold.all
-    every = count_lane(of_all.levels[buckets.level], buckets)
-    rest, shown = count_lane(of_all.levels[buckets.level], buckets), []
+    ranked = _ranked(statistics, buckets, fold.jobs.keys() if among is None else among)
+    if among is not None and len(among) == 1:
+        ranked = list(among)  # one job has its lane, also without runs
+    chosen = ranked[: min(most, max(MOST_CELLS // buckets.count, 1))]
+    cut_jobs = len(ranked) - len(chosen)
+    every, all_cells = count_lane(fold.all.levels[buckets.level], buckets), fold.all.levels[buckets.level]
+    if among is not None:
+        every = LaneCounts({kind: [0] * buckets.count for kind in ENDS}, {SUCCESS: {}, LATENESS: {}})
+        for job_id in ranked:
+            every.add(count_lane(_cells(fold, job_id, buckets), buckets))
+    rest, shown = every.copy(), []
     for job_id in chosen:
-        cells = (fold.jobs.get(job_id) or JobLanes()).levels[buckets.level]
+        cells = _cells(fold, job_id, buckets)
         counts = count_lane(cells, buckets)
         rest.subtract(counts)
         shown.append(_lane(job_id, counts, cells, buckets, _running(statistics, [job_id]), quantiles=quantiles))
     others = None
     if cut_jobs:
-        running = _running(statistics, statistics.jobs.keys() - set(chosen))
+        running = _running(statistics, ranked[len(chosen) :])
         others = _lane(None, rest, None, buckets, running, quantiles=quantiles)
     totals = others.total if others is not None else LaneTotals(0, 0, 0, 0)
     return Lanes(
@@ -102,9 +127,9 @@ def lanes(
         all=_lane(
             None,
             every,
-            of_all.levels[buckets.level],
+            all_cells if among is None else None,
             buckets,
-            _running(statistics, statistics.jobs if only is None else [only]),
+            _running(statistics, ranked),
             quantiles=quantiles,
         ),
         lanes=shown,
@@ -114,12 +139,16 @@ def lanes(
     )
 
 
-def _ranked(statistics: Statistics, buckets: Buckets) -> list[str]:
+def _cells(fold: LaneFold, job_id: str, buckets: Buckets) -> Cells:
+    return (fold.jobs.get(job_id) or JobLanes()).levels[buckets.level]
+
+
+def _ranked(statistics: Statistics, buckets: Buckets, among: Iterable[str]) -> list[str]:
     """Return the jobs with a run in the range, or one that runs now, those that matter first."""
     first, last = buckets.first, buckets.last
     found = []
-    for job_id, job in statistics.lanes.jobs.items():
-        cells = job.levels[buckets.level]
+    for job_id in among:
+        cells = _cells(statistics.lanes, job_id, buckets)
         bad = cells.total(FAILED, first, last) + cells.total(MISSED, first, last)
         running = _running(statistics, [job_id])
         if bad or running or cells.has(first, last):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Annotated, Any
@@ -20,6 +20,7 @@ from gnomon.logs import get_logger
 from gnomon.scheduling.timezones import parse_timezone
 from gnomon.stores.reading import BLOCK
 from gnomon.threads import in_thread
+from gnomon.wire.caller import Caller
 from gnomon.wire.forecast import Forecast
 from gnomon.wire.lanes import Lanes
 from gnomon.wire.statistics import Day, JobStatistics, LabelNames, LabelStatistics
@@ -112,12 +113,12 @@ class StatsPlugin:
         with self._lock:
             return label_names(self._statistics)
 
-    def lanes(self, query: LaneQuery, only: str | None = None) -> Lanes:
-        """Return the timeline of a range, with the lanes of those jobs that matter most; or that of one job."""
+    def lanes(self, query: LaneQuery, among: Collection[str] | None = None) -> Lanes:
+        """Return the timeline of a range, of all jobs or of some, with the lanes of those that matter most."""
         with self._lock:
             buckets = query.range(self._kernel.clock.now(), ZoneInfo(self._statistics.zone))
             most = query.jobs if isinstance(query, LanesQuery) else 1
-            return lanes(self._statistics, buckets, most, only=only, quantiles=query.quantiles)
+            return lanes(self._statistics, buckets, most, among=among, quantiles=query.quantiles)
 
     def today(self) -> Day:
         """Return the outcomes of all jobs today."""
@@ -133,10 +134,10 @@ class StatsPlugin:
         labels = "/scheduler/stats/labels"
         register("GET", labels, self.answer_labels, role="viewer", tag="statistics")
         register("GET", labels + "/{label}", self.answer_label, role="viewer", tag="statistics")
-        register("GET", "/scheduler/lanes", self.answer_lanes, role="viewer", tag="statistics")
+        register("GET", "/scheduler/lanes", self.answer_lanes, role="viewer", tag="statistics", scoped=True)
         lane = "/scheduler/jobs/{job_id}/lane"
         register("GET", lane, self.answer_lane, role="viewer", tag="statistics", errors=(404,))
-        register("GET", "/scheduler/forecast", self.answer_forecast, role="viewer", tag="statistics")
+        register("GET", "/scheduler/forecast", self.answer_forecast, role="viewer", tag="statistics", scoped=True)
         one = "/scheduler/jobs/{job_id}/forecast"
         register("GET", one, self.answer_job_forecast, role="viewer", tag="statistics", errors=(404,))
 
@@ -159,25 +160,27 @@ class StatsPlugin:
         """Return the statistics of all runs by the value of a label, the values with most runs first."""
         return self.of_label(label, query.value, limit=query.limit, offset=query.offset)
 
-    async def answer_lanes(self, _request: Any, query: LanesQuery) -> Lanes:
+    async def answer_lanes(self, _request: Any, caller: Caller, query: LanesQuery) -> Lanes:
         """Return the timeline of all jobs: a lane for each of those that matter, and the sum of the others."""
-        found = await in_thread(lambda: self.lanes(query), "gnomon-stats-lanes")
+        sees_all = await caller.sees("")
+        among = None if sees_all else {view.job.id for view in await caller.kernel.jobs()}
+        found = await in_thread(lambda: self.lanes(query, among), "gnomon-stats-lanes")
         for lane in found.lanes:
             lane.name = await self._name_of(lane.job_id)
         return found
 
     async def answer_lane(self, _request: Any, job_id: str, query: LaneQuery) -> Lanes:
         """Return the timeline of one job."""
-        found = await in_thread(lambda: self.lanes(query, job_id), "gnomon-stats-lanes")
+        found = await in_thread(lambda: self.lanes(query, [job_id]), "gnomon-stats-lanes")
         if job_id not in self._statistics.jobs:
             await self._kernel.job(job_id)  # UnknownJobError for an unknown id
         for lane in found.lanes:
             lane.name = await self._name_of(lane.job_id)
         return found
 
-    async def answer_forecast(self, _request: Any, query: ForecastsQuery) -> Forecast:
+    async def answer_forecast(self, _request: Any, caller: Caller, query: ForecastsQuery) -> Forecast:
         """Return what is expected of the fires to come, with the ends of their runs; the jobs that fire next."""
-        return await self._forecast(await self._kernel.jobs(), query, query.jobs)
+        return await self._forecast(await caller.kernel.jobs(), query, query.jobs)
 
     async def answer_job_forecast(self, _request: Any, job_id: str, query: ForecastQuery) -> Forecast:
         """Return what is expected of the fires to come of one job."""

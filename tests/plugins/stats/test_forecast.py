@@ -14,6 +14,7 @@ from gnomon.stores.memory import MemoryStore
 from gnomon.testing.clock import VirtualClock
 from gnomon.testing.histories import NOON, append, extend, running
 from gnomon.testing.kernels import make_kernel
+from gnomon.wire.caller import Caller
 from gnomon.wire.forecast import ForecastJob
 from gnomon_market import MarketPlugin
 from gnomon_stats import StatsPlugin
@@ -29,6 +30,13 @@ async def tick() -> None:
 
 def job(name: str, every: str, **keys: Any) -> Job:
     return Job(id=name, func=tick, every=every, **keys)  # type: ignore[arg-type]
+
+
+def viewer(kernel: Kernel) -> Caller:
+    async def sees(_job_id: str) -> bool:
+        return True
+
+    return Caller(actor="ann", kernel=kernel, sees=sees)
 
 
 async def past_of(**minutes: float) -> MemoryStore:
@@ -87,7 +95,7 @@ async def test_what_a_forecast_says_is_what_happens() -> None:
     async with make_kernel(*jobs, plugins=[plugin, Veto(), events], clock=clock) as kernel:
         skipped = await kernel.skip("often", reason="a rehearsal")
         until = clock.now() + DAY
-        found = await plugin.answer_forecast(None, ForecastsQuery(until=until))
+        found = await plugin.answer_forecast(None, viewer(kernel), ForecastsQuery(until=until))
         await clock.advance_to(until)
         await counted(kernel, plugin)
 
@@ -110,7 +118,7 @@ async def test_runs_have_bands_and_overlaps_are_foreseen() -> None:
     store = await past_of(skips=25, queues=12, quick=2)
     async with make_kernel(*jobs, plugins=[plugin], clock=clock, store=store) as kernel:
         await counted(kernel, plugin)
-        found = await plugin.answer_forecast(None, ForecastsQuery(until=clock.now() + HOUR))
+        found = await plugin.answer_forecast(None, viewer(kernel), ForecastsQuery(until=clock.now() + HOUR))
         one = await plugin.answer_job_forecast(None, "quick", ForecastQuery())
         with pytest.raises(UnknownJobError):
             await plugin.answer_job_forecast(None, "quik", ForecastQuery())
@@ -130,8 +138,8 @@ async def test_runs_have_bands_and_overlaps_are_foreseen() -> None:
 async def test_a_closed_exchange_is_foreseen() -> None:
     plugin = StatsPlugin()
     prices = Job(id="prices", func=tick, cron="0 10 * * *", timezone="Asia/Shanghai", options={"calendar": "XSHG"})
-    async with make_kernel(prices, plugins=[plugin, MarketPlugin()], clock=VirtualClock(FRIDAY)):
-        found = await plugin.answer_forecast(None, ForecastsQuery(until=FRIDAY + 4 * DAY))
+    async with make_kernel(prices, plugins=[plugin, MarketPlugin()], clock=VirtualClock(FRIDAY)) as kernel:
+        found = await plugin.answer_forecast(None, viewer(kernel), ForecastsQuery(until=FRIDAY + 4 * DAY))
 
     assert [run.outcome for run in found.jobs[0].runs] == ["run", "closed", "closed", "run"]  # from a Friday on
     assert "XSHG" in (found.jobs[0].runs[1].detail or "")
@@ -148,9 +156,9 @@ async def test_a_run_of_now_and_held_fires_are_shown() -> None:
         await kernel.trigger("long")
         await clock.advance(10 * MINUTE)
         await counted(kernel, plugin)
-        before = await plugin.answer_forecast(None, ForecastsQuery(until=FRIDAY + 3 * HOUR))
+        before = await plugin.answer_forecast(None, viewer(kernel), ForecastsQuery(until=FRIDAY + 3 * HOUR))
         await kernel.hold()
-        held = await plugin.answer_forecast(None, ForecastsQuery(until=FRIDAY + 3 * HOUR))
+        held = await plugin.answer_forecast(None, viewer(kernel), ForecastsQuery(until=FRIDAY + 3 * HOUR))
         release.set()
 
     first, second = before.jobs[0].runs[:2]
@@ -162,8 +170,8 @@ async def test_a_run_of_now_and_held_fires_are_shown() -> None:
 async def test_what_is_cut_is_counted() -> None:
     plugin = StatsPlugin()
     jobs = [job(f"job-{n}", "1m") for n in range(4)]
-    async with make_kernel(*jobs, plugins=[plugin], clock=VirtualClock(FRIDAY)):
-        found = await plugin.answer_forecast(None, ForecastsQuery(jobs=3))
+    async with make_kernel(*jobs, plugins=[plugin], clock=VirtualClock(FRIDAY)) as kernel:
+        found = await plugin.answer_forecast(None, viewer(kernel), ForecastsQuery(jobs=3))
 
     assert (len(found.jobs), found.cut.jobs, found.cut.fires) == (3, 1, 3 * (1_440 - 200))
     assert found.totals == {"run": 3 * 1_440}
@@ -181,8 +189,8 @@ class Broken:
 async def test_a_schedule_that_fails_is_noted_and_does_not_hide_the_others() -> None:
     plugin = StatsPlugin()
     jobs = [Job(id="broken", func=tick, trigger=Broken()), job("good", "1h")]
-    async with make_kernel(*jobs, plugins=[plugin], clock=VirtualClock(FRIDAY)):
-        found = await plugin.answer_forecast(None, ForecastsQuery())
+    async with make_kernel(*jobs, plugins=[plugin], clock=VirtualClock(FRIDAY)) as kernel:
+        found = await plugin.answer_forecast(None, viewer(kernel), ForecastsQuery())
 
     assert "no tables for next week" in "".join(of_job(found.jobs, "broken").notes)
     assert of_job(found.jobs, "good").fires == 24

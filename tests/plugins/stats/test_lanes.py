@@ -204,6 +204,10 @@ def test_a_timeline_equals_a_plain_count_of_the_log(case: Case, data: st.DataObj
         trouble = [lane.total.failed + lane.total.missed for lane in found.lanes]
         assert trouble == sorted(trouble, reverse=True)
     assert statistics == restarted(case.log, len(case.log), late=False)
+    some = data.draw(st.sets(st.sampled_from("abcde"), min_size=1))
+    limited = lanes(statistics, query.range(case.now, ZoneInfo("UTC")), most, among=some)
+    check_lane(limited.all, case.log, some, edges)
+    assert {lane.job_id for lane in limited.lanes} <= some
 
 
 @pytest.mark.parametrize("zone", ["America/Sao_Paulo", "Asia/Kathmandu", "Europe/Berlin"])
@@ -286,7 +290,7 @@ async def test_a_plugin_that_is_installed_late_has_the_whole_timeline() -> None:
     clock = VirtualClock(NOON + 60 * MINUTE)
     async with make_kernel(plugins=[plugin], store=store, clock=clock, keeps_time=False) as kernel:
         await counted(kernel, plugin)
-        found = await plugin.answer_lanes(None, LanesQuery(jobs=1))
+        found = plugin.lanes(LanesQuery(jobs=1))
 
     edges = [found.since + n * timedelta(seconds=found.bucket_s) for n in range(found.buckets + 1)]
     check_lane(found.all, log, {"a", "b"}, edges)
