@@ -7,6 +7,7 @@ alert, so one that was recorded before a kill is known by its id and is not reco
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -92,6 +93,7 @@ class Detector:
         self.rules = rules
         self.is_past = False
         self.has_news = bool(self.state.pending)
+        self._has_other_rules = False
         self._settings: dict[str, dict[str, Setting]] = {}
         self._busy = {job_id for job_id, job in self._jobs.items() if job.runs or not job.is_calm}
 
@@ -144,8 +146,10 @@ class Detector:
     def decide_all(self) -> None:
         """Decide about all jobs, as after a change of the rules."""
         self._settings.clear()
+        self._has_other_rules = True
         for job_id, job in self._jobs.items():
             self._decide(job_id, job, None)
+        self._has_other_rules = False
         for key, tracked in list(self.state.tracked.items()):
             if tracked.job_id not in self._jobs and tracked.kind in OF_JOBS:
                 self._end(key, tracked, Ending("removed", self._time))
@@ -212,7 +216,9 @@ class Detector:
         if job.runs or not job.is_calm:
             self._busy.add(job_id)
         if not job.is_calm or self._has_alert(job_id) or type(event) in DEFINING:
+            self._has_other_rules = type(event) in DEFINING
             self._decide(job_id, job, event)
+            self._has_other_rules = False
 
     def _has_alert(self, job_id: str) -> bool:
         tracked = self.state.tracked
@@ -229,7 +235,8 @@ class Detector:
                     self._add_to(tracked, finding, setting)
                 continue
             if tracked is not None and (finding is None or _id(setting, finding, job_id) != tracked.source):
-                self._end(key, tracked, _ending(kind, job, setting, event, self._time))
+                asked = None if self._has_other_rules else setting
+                self._end(key, tracked, _ending(kind, job, asked, event, self._time))
                 tracked = None
             if finding is None or setting is None:
                 continue
@@ -249,14 +256,30 @@ class Detector:
             self._repeat(tracked, msgspec.structs.replace(finding, count=finding.count + tracked.base))
 
     def _open(self, setting: Setting, job_id: str, subject: str, finding: Finding) -> None:
-        alert_id = finding.alert_id(setting.name, job_id, subject)
-        if alert_id in self.state.book.alerts or alert_id in self.state.pending:
-            return  # it has been opened before, and has ended: by hand, or with what it is about
+        source = finding.alert_id(setting.name, job_id, subject)
+        alert_id = self._free_id(finding, setting, job_id, subject)
+        if alert_id is None or alert_id in self.state.pending:
+            return
         key = _key(setting.kind, job_id, subject)
-        self.state.tracked[key] = Tracked(alert_id, setting.kind, job_id, subject, alert_id, finding.count)
+        self.state.tracked[key] = Tracked(alert_id, setting.kind, job_id, subject, source, finding.count)
         opening = Opening(setting.name, setting.kind, setting.severity, job_id, subject, finding)
         self.state.pending[alert_id] = Pending(job_id, opening)
         self.has_news = True
+
+    def _free_id(self, finding: Finding, setting: Setting, job_id: str, subject: str) -> str | None:
+        """Return the id of an alert to open; None for one that has ended: by hand, or with what it is about.
+
+        One that ended because no rule asked for it may be asked for again: it is another alert then.
+        """
+        for number in itertools.count():
+            named = finding if not number else msgspec.structs.replace(finding, opener=f"{finding.opener}#{number}")
+            alert_id = named.alert_id(setting.name, job_id, subject)
+            known = self.state.book.find(alert_id)
+            if known is None:
+                return alert_id
+            if known.resolution != "rule":
+                break
+        return None
 
     def _repeat(self, tracked: Tracked, finding: Finding) -> None:
         tracked.count = finding.count

@@ -122,3 +122,37 @@ async def test_a_run_that_does_not_end_as_usual_is_an_alert_by_the_clock_alone()
 
     assert not calm
     assert (alert.kind, alert.since) == ("no_success", NOON + HOUR)
+
+
+async def test_a_process_that_follows_knows_the_alerts_and_passes_acts_on(tmp_path: Path) -> None:
+    path, here, there = tmp_path / "gnomon.db", configure(), configure()
+    job = make_job(broken)
+    async with (
+        Kernel(store=SqliteStore(path), jobs=[job], plugins=[here], role="leader") as leader,
+        Kernel(store=SqliteStore(path), jobs=[job], plugins=[there], role="follower") as follower,
+    ):
+        await leader.wait((await leader.trigger("broken")).execution.id)
+        await settled(follower, there, lambda: states(there) == ["firing"])
+        now = leader.clock.now()
+        act = acknowledgement(until=None, until_next=False, undo=False, actor="ann", reason=None, now=now)
+        await there.act(follower, act, there.alerts())
+        seen = states(there)
+        await settled(leader, here, lambda: states(here) == ["acknowledged"])
+        log = await leader.events(limit=1000)
+
+    assert seen == ["acknowledged"]
+    assert there.alerts() == here.alerts()
+    assert sum(isinstance(event, AlertOpened) for event in log) == 1, "the follower records none"
+
+
+async def test_other_rules_count_from_a_reload_on() -> None:
+    plugin = configure()
+    async with make_kernel(make_job(broken), plugins={"alerts": plugin}, store=RecordingStore()) as kernel:
+        await run(kernel, "broken")
+        await settled(kernel, plugin, lambda: states(plugin) == ["firing"])
+        applied = await kernel.reload_plugins({"alerts": configure(rules=[{"kind": "failed", "after": 2}]).config})
+        await settled(kernel, plugin, lambda: states(plugin) == ["resolved"])
+        await run(kernel, "broken")
+        await settled(kernel, plugin, lambda: sorted(states(plugin)) == ["firing", "resolved"])
+
+    assert applied == {"alerts": frozenset({"rules", "save_every"})}

@@ -376,3 +376,13 @@ async def test_a_late_run_whose_alert_was_resolved_by_hand_does_not_open_it_agai
     await log.look(HOUR)
 
     assert log.counts == (1, 0, 1)
+
+
+async def test_a_changed_job_ends_an_alert_that_it_does_not_ask_for_any_more_and_may_ask_again() -> None:
+    log = await log_of(failed(at=NOON))
+    await log.add(job_changed({"failed": 2}))
+    ended = log.alerts[0].resolution
+    await log.add(failed(at=NOON + HOUR))
+
+    assert ended == "rule"
+    assert [alert.count for alert in log.open] == [2]
