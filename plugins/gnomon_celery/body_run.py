@@ -13,7 +13,10 @@ import secrets
 import signal
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache, partial
+from typing import Any
 
 import msgspec
 
@@ -77,7 +80,7 @@ def run_assignment(text: str, worker: str, channel: WorkerChannel) -> None:
     assignment = _decode(text)
     execution = assignment.execution
     run = HostedRun(assignment, f"{os.getpid()}-{secrets.token_hex(8)}", channel)
-    begun = Begun(id=execution.id, n=1, worker=worker, at=datetime.now(UTC), code=code_version(assignment.func))
+    begun = Begun(id=execution.id, n=1, worker=worker, at=datetime.now(UTC), code=_imported_code(assignment.func))
     if (holder := channel.begin(run, begun)) is not None:
         who = worker_of(holder) or "its kernel, which has withdrawn it"
         log.warning("run %s of job %r is not begun: %s has it", execution.id, execution.job_id, who)
@@ -85,20 +88,28 @@ def run_assignment(text: str, worker: str, channel: WorkerChannel) -> None:
     outcome, reason = _outcome(run, worker)
     _log_end(execution, outcome)
     run.end(outcome, reason)
-    _await_delivery(run)
+    _deliver(run, channel)
     if run.is_terminated:
         sys.exit(TERMINATED)  # Celery expects the process to end, and starts another one
 
 
-def _await_delivery(run: HostedRun) -> None:
-    """Wait until the end of a run is posted; a signal to terminate does not lose it."""
+@lru_cache(maxsize=1_000)
+def _imported_code(func: str) -> str | None:
+    """Return the version of a function's code as it was when this process first ran it; a later one is not imported."""
+    return code_version(func)
+
+
+def _deliver(run: HostedRun, channel: WorkerChannel) -> None:
+    """Post the end of a run, and wait until it is posted; a signal to terminate does not lose it."""
+    deliver: Callable[[], Any] = partial(channel.post_end, run)
     while not run.delivered.is_set():
         try:
-            run.delivered.wait()
+            deliver()
         except SystemExit as exc:
             if exc.code != TERMINATED:
                 raise
             run.is_terminated = True
+        deliver = run.delivered.wait
 
 
 def _log_end(execution: Execution, outcome: Outcome) -> None:

@@ -135,7 +135,7 @@ class HostedRun:
         return asyncio.run(cancellable())
 
     def end(self, outcome: Outcome, reason: str | None = None) -> bool:
-        """Keep how the body ended, and have it posted at once; False where it has been ended before."""
+        """Keep how the body ended, to be posted with the next batch; False where it has been ended before."""
         self.context.flush()
         if reason is None and self._stopped_by is not None and outcome.cancelled and outcome.snooze is None:
             reason, message = self._stopped_by
@@ -144,7 +144,6 @@ class HostedRun:
             is_first = self._ended is None
             if is_first:
                 self._ended = _ended(self.id, outcome, reason)
-        self._poster.wake(0.0)
         return is_first
 
     def _send_order(self, number: int, order: BodyOrder) -> None:

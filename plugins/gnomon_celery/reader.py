@@ -34,6 +34,9 @@ log = get_logger("gnomon.celery")
 
 PAGE = 100
 """Entries of one read: they are handled in one go, so the loop is held for a few milliseconds."""
+READ_PAUSE_S = 0.005
+"""The least time between two reads: what comes within it is read, and recorded, together. A message that comes alone is
+read at once."""
 SETTLE_PAUSE_S = 0.25
 """The pause between two passes that delete entries."""
 DELETED_AT_ONCE = 1_000
@@ -108,7 +111,7 @@ class StreamReader:
 
     async def read(self) -> None:
         """Read until cancelled."""
-        backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S, jitter=0.5)
+        backoff, read_at = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S, jitter=0.5), 0.0
         while True:
             try:
                 if self._is_back:
@@ -127,7 +130,9 @@ class StreamReader:
             for _, entries in found.items() if isinstance(found, dict) else found:
                 for entry_id, fields in entries:
                     self._take(entry_id, fields)
-            await asyncio.sleep(0)
+            now = time.monotonic()
+            await asyncio.sleep(max(read_at + READ_PAUSE_S - now, 0.0))
+            read_at = time.monotonic()
 
     async def settle(self) -> None:
         """Delete what is durable until cancelled."""

@@ -1,6 +1,6 @@
 """The channel of one process of a worker: a thread that posts what runs report and reads what is asked of them.
 
-    task thread        claims its run itself, runs the body, then waits until its end is posted
+    task thread        claims its run itself, runs the body, and posts its end itself, unless the other thread is at it
     channel thread     in one round trip: posts a batch, renews the heartbeats, reads which runs are to stop
 
 Each process has its own: a child of a prefork pool inherits neither the thread nor the connections of its parent. While
@@ -9,6 +9,7 @@ Redis is away, the thread tries again with growing pauses, and no task returns: 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -49,6 +50,7 @@ class WorkerChannel(Poster):
         self._client = connect(url, timeout)
         self._is_pool_child = is_pool_child
         self._condition = threading.Condition()
+        self._posting = threading.RLock()
         self._runs: dict[str, HostedRun] = {}
         self._notices: list[Notice] = []
         self._due = math.inf
@@ -86,6 +88,20 @@ class WorkerChannel(Poster):
             self.wake(CANCEL_CHECK_S)
             return None
 
+    def post_end(self, run: HostedRun) -> None:
+        """Post what a run has reported and how it ended; returns before it is posted where that is to wait.
+
+        To hand it to the other thread would cost a short body more than everything else does.
+        """
+        try:
+            if self._posting.acquire(blocking=False) and not run.delivered.is_set():
+                self._post_all([run], [])
+        finally:
+            with contextlib.suppress(RuntimeError):  # not acquired: a signal may interrupt this between any two steps
+                self._posting.release()
+            if not run.delivered.is_set():
+                self.wake(0.0)
+
     def notify(self, notice: Notice) -> None:
         """Post a message about a run of another process."""
         with self._condition:
@@ -122,15 +138,20 @@ class WorkerChannel(Poster):
                 while (rest := self._due - time.monotonic()) > 0:
                     self._condition.wait(None if rest == math.inf else rest)
                 self._due = math.inf
-                runs, notices = list(self._runs.values()), self._notices
             is_posted = False
             try:
-                for run in runs:
-                    run.enforce_limits(can_kill=self._is_pool_child)
-                is_posted = self._post_all(runs, notices)
+                with self._posting:
+                    is_posted = self._post_due()
             except Exception:  # one strange run must not keep the results of the others
                 log.exception("the channel of this process has a problem, and tries again")
             self._schedule(is_posted=is_posted)
+
+    def _post_due(self) -> bool:
+        with self._condition:
+            runs, notices = list(self._runs.values()), self._notices
+        for run in runs:
+            run.enforce_limits(can_kill=self._is_pool_child)
+        return self._post_all(runs, notices)
 
     def _schedule(self, *, is_posted: bool) -> None:
         if is_posted:

@@ -13,6 +13,7 @@ heartbeat only while it does. A loop that is blocked by the body of a solo pool 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import platform
 import threading
@@ -36,6 +37,8 @@ log = logging.getLogger("gnomon.celery")
 
 TICK_S = 1.0
 LOOP_PATIENCE_S = 5.0
+NOTED_S = 10.0
+"""How long the version of a function's code is not read again: each time takes a file."""
 EXIT_DEAF = 75
 """The exit code of a worker that has stopped consuming: EX_TEMPFAIL, a supervisor starts it again."""
 
@@ -54,6 +57,7 @@ class Heart:
         self._is_over = threading.Event()
         self._thread: threading.Thread | None = None
         self._versions: dict[str, str] = {}
+        self._noted: dict[str, float] = {}
         self._is_heard = True
         self._is_ending = False
         self.deaf_after: float | None = None
@@ -67,7 +71,11 @@ class Heart:
 
     def note_code(self, assignment: str) -> None:
         """Show the version of the distribution whose function runs from now on."""
-        if (code := code_version(function_of(assignment))) is not None:
+        func, now = function_of(assignment), time.monotonic()
+        if now - self._noted.get(func, -math.inf) < NOTED_S:
+            return
+        self._noted[func] = now
+        if (code := code_version(func)) is not None:
             name, _, version = code.rpartition(" ")
             self._versions[name] = version
 
