@@ -62,6 +62,9 @@ def folded(*histories: Sequence[Event]) -> Statistics:
     return statistics
 
 
+ONLY_ONE_HAS = {"job_id", "value", "by_hour", "by_day", "streak", "eta_accuracy"}
+
+
 def values_of(statistics: Statistics, label: str) -> dict[str | None, LabelValueStatistics]:
     return {one.value: one for one in label_statistics(statistics, label).values}
 
@@ -69,7 +72,7 @@ def values_of(statistics: Statistics, label: str) -> dict[str | None, LabelValue
 def plain(one: object) -> dict[str, Any]:
     """Return the counts without what only a job, or only a value of a label, has."""
     fields: dict[str, Any] = msgspec.to_builtins(one)
-    return {name: fields[name] for name in fields if name not in {"job_id", "value", "by_hour", "by_day", "streak"}}
+    return {name: fields[name] for name in fields if name not in ONLY_ONE_HAS}
 
 
 @settings(max_examples=60, deadline=None)

@@ -10,7 +10,7 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -18,22 +18,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gnomon import Cancelled, Event, Failed, Imported, Kernel, Missed, Started, Succeeded
+from gnomon import Event, Kernel, Started
 from gnomon.domain.records import Checkpoint
 from gnomon.stores.memory import MemoryStore
 from gnomon.testing.clock import VirtualClock
 from gnomon.testing.histories import (
     NOON,
     append,
-    cancelled,
-    extend,
-    failed,
-    imported,
-    missed,
     numbered,
-    running,
-    scheduled,
-    snoozed,
     succeeded,
 )
 from gnomon.testing.kernels import make_kernel
@@ -45,34 +37,12 @@ from gnomon_stats.fold import Statistics, fold
 from gnomon_stats.lane_calls import LaneQuery, LanesQuery
 from gnomon_stats.lanes import lanes
 from gnomon_stats.verification import Recount, rebuild, verify
+from random_logs import KINDS, ends_of, history
 
 STATUSES = ("success", "failed", "missed", "cancelled")
 MINUTE = timedelta(minutes=1)
 
 
-def begun(job: str, at: datetime, delay: float) -> list[Event]:
-    return extend(scheduled(job, at), Started, runner="thread", delay=delay)
-
-
-def history(kind: str, job: str, at: datetime, seconds: float) -> list[Event]:
-    made: dict[str, Any] = {
-        "success": lambda: extend(begun(job, at, seconds / 3), Succeeded, execution_time=seconds),
-        "failed": lambda: failed(job, at),
-        "running": lambda: running(job, at),
-        "cancelled": lambda: cancelled(job, at),
-        "taken back": lambda: extend(scheduled(job, at), Cancelled, actor="ann"),
-        "snoozed": lambda: snoozed(job, at),
-        "missed": lambda: missed(job, at),
-        "range": lambda: missed(job, at, "downtime", count=7, first=at - MINUTE, last=at),
-        "imported": lambda: imported(job, at, execution_time=seconds),
-        "imported failure": lambda: imported(job, at, status="failed"),
-    }
-    found: list[Event] = made[kind]()
-    return found
-
-
-KINDS = ["success", "failed", "running", "cancelled", "taken back", "snoozed", "missed", "range"]
-KINDS += ["imported", "imported failure"]
 SPANS = {"minutes": 100, "hours": 24 * 60, "days": 13 * 24 * 60, "months": 380 * 24 * 60}
 
 
@@ -101,31 +71,6 @@ def cases(draw: st.DrawFn) -> Case:
     until = NOON + timedelta(minutes=draw(st.integers(begin + 1, minutes + 2)), seconds=draw(st.integers(0, 59)))
     now = NOON + (minutes + 2) * MINUTE
     return Case(log, NOON + begin * MINUTE, until, now, draw(st.integers(1, 120)))
-
-
-class End(NamedTuple):
-    job: str
-    at: datetime
-    status: str
-    fires: int
-    seconds: float
-
-
-def ends_of(log: Sequence[Event]) -> list[End]:
-    found = []
-    for event in log:
-        match event:
-            case Succeeded():
-                found.append(End(event.job_id, event.at, "success", 1, event.execution_time))
-            case Failed():
-                found.append(End(event.job_id, event.at, "failed", 1, 0))
-            case Missed():
-                found.append(End(event.job_id, event.at, "missed", event.count, 0))
-            case Cancelled(snoozed_until=None):
-                found.append(End(event.job_id, event.at, "cancelled", 1, 0))
-            case Imported():
-                found.append(End(event.job_id, event.ended_at, event.status, 1, event.execution_time or 0.0))
-    return found
 
 
 def is_percentile(found: float | None, values: list[float], share: float, floor: float) -> bool:
