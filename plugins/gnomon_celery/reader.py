@@ -5,7 +5,8 @@ next one. Only the kernel of the newest term deletes: one that was deposed, and 
 of runs that another kernel has started, and they must stay.
 
 Messages of runs that are not known here are parked: a run of an earlier kernel may still be on its way through
-recovery. When the log says that such a run is over, they are dropped.
+recovery. When the log says that such a run is over, they are dropped;
+how a body ended that was given up as lost is recorded as a late result.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from itertools import takewhile
 from typing import Any
 
@@ -22,13 +23,14 @@ from redis import exceptions as errors
 from redis.asyncio import Redis
 
 from gnomon.backoff import Backoff
-from gnomon.errors import DeposedError
+from gnomon.errors import DeposedError, StoreError
 from gnomon.logs import get_logger
+from gnomon.runners.base import Outcome
 from gnomon.text import shorten
 from gnomon_celery.channel import DELETE, FIELD, LEAD, Channel
 from gnomon_celery.connection import AWAY, READ_BLOCK_S
-from gnomon_celery.messages import MessageOfWorker, batch_decoder, message_decoder
-from gnomon_celery.remote_run import Mark, RemoteRun
+from gnomon_celery.messages import Ended, MessageOfWorker, batch_decoder, message_decoder
+from gnomon_celery.remote_run import Mark, RemoteRun, outcome_of
 
 log = get_logger("gnomon.celery")
 
@@ -46,6 +48,8 @@ copy begin again from a lower number."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 """The pauses between attempts while Redis is away."""
 START = b"0-0"
+Late = Callable[[str, Outcome], Awaitable[None]]
+"""Receives how the body of a run ended that is over; see `DurableLog.late`."""
 
 
 class Entry(msgspec.Struct, eq=False):
@@ -93,6 +97,7 @@ class StreamReader:
         self._is_back = False
         self._entries: deque[Entry] = deque()
         self._parked: dict[str, Parked] = {}
+        self._dropping: set[str] = set()
         self._lead: Any = redis.register_script(LEAD)
         self._delete: Any = redis.register_script(DELETE)
         self._warned: set[str] = set()
@@ -169,11 +174,24 @@ class StreamReader:
         now = time.monotonic()
         return [run for run, parked in self._parked.items() if now - parked.since > older_than]
 
-    def drop(self, execution_id: str) -> None:
-        """Drop the messages of a run that is over: the log has its end."""
-        if (parked := self._parked.pop(execution_id, None)) is not None:
-            for entry, _ in parked.messages:
-                entry.parked.discard(execution_id)
+    async def drop_all(self, execution_ids: Iterable[str], late: Late) -> None:
+        """Drop the messages of runs that are over, after `late` has received how their bodies ended."""
+        for execution_id in set(execution_ids) - self._dropping:
+            self._dropping.add(execution_id)
+            try:
+                await self._drop(execution_id, late)
+            except (StoreError, DeposedError) as exc:
+                log.debug("a late end of a run is not recorded yet", run=execution_id, problem=str(exc))
+            finally:
+                self._dropping.discard(execution_id)
+
+    async def _drop(self, execution_id: str, late: Late) -> None:
+        parked = self._parked.get(execution_id)
+        for _, message in parked.messages if parked is not None else ():
+            if isinstance(message, Ended):
+                await late(execution_id, outcome_of(message))
+        for entry, _ in self._parked.pop(execution_id, Parked(0.0)).messages:
+            entry.parked.discard(execution_id)
 
     async def lead(self) -> None:
         """Become the reader of the stream; wait for Redis."""

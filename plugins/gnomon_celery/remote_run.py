@@ -134,11 +134,11 @@ class RemoteRun:
             case Alive():
                 self.run.context.report({})
             case Begun():
-                self.note_begun(message.worker, message.at)
+                self.note_begun(message.worker, message.at, message.code)
             case Ordered():
                 self._carry_out(message)
             case Ended():
-                self.end(_outcome(message))
+                self.end(outcome_of(message))
             case Died():
                 self._note_death(message)
         return Mark(self, at, line)
@@ -166,11 +166,11 @@ class RemoteRun:
         self._last_number = message.n or self._last_number
         return False
 
-    def note_begun(self, worker: str, at: datetime) -> None:
-        """Record that a worker has begun the body."""
+    def note_begun(self, worker: str, at: datetime, code: str | None = None) -> None:
+        """Record that a worker has begun the body, and with which code."""
         self.begin(worker)
         assert self.run.placement is not None  # noqa: S101 - the runner is remote
-        self.run.placement.begun(worker, at)
+        self.run.placement.begun(worker, at, code)
 
     def _keep_lines(self, message: Lines) -> int:
         """Add the lines that are not kept yet: the worker numbers them. Return the number of the last one."""
@@ -229,6 +229,7 @@ class RemoteRun:
 _REASONS = get_args(FailedReason)
 
 
-def _outcome(ended: Ended) -> Outcome:
+def outcome_of(ended: Ended) -> Outcome:
+    """Return the outcome that a worker has reported."""
     reason = cast(FailedReason, ended.reason) if ended.reason in _REASONS else None
     return Outcome(killed=ended.killed, reason=reason, **sent_fields(ended))

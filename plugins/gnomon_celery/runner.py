@@ -73,8 +73,8 @@ class CeleryRunner(Runner):
         async with open_redis(config) as redis:
             reader = StreamReader(redis, channel, durable_log.term, self._runs, durable_log.durable, self._note_channel)
             sender = Sender(config, self._on_sent)
-            term = self._term = Term(config, channel, redis, sender, reader)
-            watch = HeartbeatWatch(redis, channel, term.heartbeat, reader, self._begun)
+            term = self._term = Term(config, channel, redis, sender, reader, durable_log.late)
+            watch = HeartbeatWatch(redis, channel, term.heartbeat, term.result_ttl, reader, self._begun)
             waiting = self._waiting = WaitingRuns(term, self._runs.values, self._send, lambda: self._channel_problem)
             sender.start()
             for work in (self._read(reader), reader.settle(), watch.watch(), waiting.attend()):
@@ -152,12 +152,11 @@ class CeleryRunner(Runner):
         return term.reader.parked(older_than) if term is not None else []
 
     def drop(self, execution_ids: list[str]) -> None:
-        """Drop what workers report of runs that are over."""
+        """Drop what workers report of runs that are over; how a body ended that was lost is recorded."""
 
         def drop() -> None:
-            if self._term is not None:
-                for execution_id in execution_ids:
-                    self._term.reader.drop(execution_id)
+            if (term := self._term) is not None:
+                self._start(term.reader.drop_all(execution_ids, term.late))
 
         if execution_ids and self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from gnomon_celery.channel import Channel
 from gnomon_celery.config import CeleryConfig
-from gnomon_celery.reader import StreamReader
+from gnomon_celery.reader import Late, StreamReader
 from gnomon_celery.roster import Listed, list_workers
 from gnomon_celery.sending import Sender
 from gnomon_celery.watch import HEARTBEATS
@@ -21,6 +21,7 @@ class Term(msgspec.Struct, frozen=True):
     redis: Redis
     sender: Sender
     reader: StreamReader
+    late: Late
 
     @property
     def heartbeat(self) -> float:

@@ -1,5 +1,7 @@
 """Notices bodies whose workers are gone: they give no heartbeat any more.
 
+A worker that was only cut off finds the request to stop the body when it is back.
+
 Only the clock of the Redis server counts. It is compared with heartbeats while the channel is reachable for as long as
 a worker may be silent: after an outage every worker gets its time again.
 """
@@ -13,7 +15,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from gnomon_celery.channel import LOOK, Channel
+from gnomon_celery.channel import CANCEL, LOOK, Channel
 from gnomon_celery.connection import AWAY
 from gnomon_celery.reader import StreamReader
 from gnomon_celery.remote_run import RemoteRun
@@ -26,19 +28,22 @@ LOOKED_AT_ONCE = 500
 
 
 class HeartbeatWatch:
-    """Compares the heartbeats of the bodies that have begun. `heartbeat` is in seconds."""
+    """Compares the heartbeats of the bodies that have begun. Times are in seconds."""
 
     def __init__(
         self,
         redis: Redis,
         channel: Channel,
         heartbeat: float,
+        result_ttl: int,
         reader: StreamReader,
         begun: Callable[[], Collection[RemoteRun]],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._channel = channel
         self._look: Any = redis.register_script(LOOK)
+        self._cancel: Any = redis.register_script(CANCEL)
+        self._result_ttl = result_ttl
         self._interval = heartbeat / LOOKS
         self._allowed_ms = (HEARTBEATS * heartbeat - self._interval) * 1000
         self._reader = reader
@@ -76,6 +81,7 @@ class HeartbeatWatch:
             if silent_ms <= self._allowed_ms:
                 self._suspects.pop(run.id, None)
             elif self._reader.has_read(*self._suspects.setdefault(run.id, (now, self._reader.empty_reads))):
+                await self._cancel(keys=[self._channel.cancel], args=[run.id, self._result_ttl])
                 run.lose(
                     f"worker {run.worker} has given no sign of life of the run for {silent_ms / 1000:.0f} s: it is "
                     "gone, or cannot reach the channel"

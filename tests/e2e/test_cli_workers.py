@@ -45,6 +45,15 @@ def test_workers_and_queues_are_listed_and_a_queue_without_a_worker_is_a_failure
         assert told.returncode == 1
         assert "1 run waits in queue 'reports' of runner 'elsewhere', and no worker takes bodies from it" in told.stderr
 
+        status = gnomon("status")
+        assert status.returncode == 1
+        assert "state    degraded: 1 run waits in queue 'reports' of runner 'elsewhere', and no worker" in status.stdout
+        assert status.stdout.splitlines()[-3:] == [
+            "worker   celery@a: online, 3 of 4 busy, queues mails",
+            "queue    mails: 1 worker, 0 runs waiting",
+            "queue    reports: no workers, 1 run waiting",
+        ]
+
         kernel.cancel(run)
         kernel.wait(run)
         elsewhere.view = RuntimeError("the broker cannot be reached")

@@ -13,6 +13,7 @@ from gnomon.runners.base import Outcome, Run, Runner
 from gnomon.testing import EventList, RecordingStore, VirtualClock, make_kernel
 
 WORKER = "worker@host"
+CODE = "reports 1.4.2"
 
 
 def run_of(job_id: str = "job", **keys: Any) -> Job:
@@ -43,7 +44,7 @@ class Elsewhere:
         assert self.claim(execution_id, WORKER)
         run = self.runs[execution_id]
         assert run.placement is not None
-        run.placement.begun(WORKER, at or datetime.now(UTC))
+        run.placement.begun(WORKER, at or datetime.now(UTC), CODE)
 
     def end(self, execution_id: str, value: Any = None, **fields: Any) -> None:
         self.ends[execution_id] = Outcome(fields.pop("execution_time", 1.0), value, **fields)

@@ -113,7 +113,7 @@ class FireExplainer:
         self._explain_end(explanation, execution, stream)
 
     async def _explain_start(
-        self, explanation: FireExplanation, run: Execution, stream: list[Event], started: Event
+        self, explanation: FireExplanation, run: Execution, stream: list[Event], started: events.Started
     ) -> None:
         first = stream[0]
         due = run.not_before or run.scheduled_time
@@ -121,7 +121,7 @@ class FireExplainer:
         explanation.hold = await released_hold(self._store, due, first) if run.is_fire else None
         if late < NEGLIGIBLE_DELAY and explanation.hold is None:
             explanation.say(f"It ran on time: it started at {self.when(started.at)} (run {run.id}).")
-            explanation.say(*queue_words(run, self.when))
+            explanation.say(*queue_words(run, self.when, started))
             return
         ready = max(first.at, due)
         upstream = await self._waits.upstream_end(run)
@@ -141,7 +141,7 @@ class FireExplainer:
             sentences, behind = await self._waits.waited(run, ready, left)
             explanation.say(*sentences)
             explanation.behind += behind
-        explanation.say(*queue_words(run, self.when))
+        explanation.say(*queue_words(run, self.when, started))
 
     async def _explain_why_late(self, explanation: FireExplanation, due: datetime, decided: Event) -> None:
         """Explain why a kernel decided a fire later than it was due."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
+from gnomon.domain.events import Started
 from gnomon.domain.execution import Execution
 from gnomon.text import length
 
 
-def queue_words(run: Execution, when: Callable[[datetime | None], str]) -> list[str]:
-    """Return when a run was handed over and which worker began it, in sentences; nothing for one that was not."""
+def queue_words(run: Execution, when: Callable[[datetime | None], str], started: Started | None = None) -> list[str]:
+    """Return when a run was handed over, which worker began it and with which code; nothing for one that was not."""
     if run.handed_to is None or run.handed_over_at is None:
         return []
     queue = f"queue {run.queue}" if run.queue else f"runner {run.handed_to}"
@@ -21,4 +22,5 @@ def queue_words(run: Execution, when: Callable[[datetime | None], str]) -> list[
     if run.worker is None:
         return [f"{handed_over}, and no worker began it."]
     waited = length(run.timestamp - run.handed_over_at)
-    return [f"{handed_over}, and {run.worker or 'a worker'} began it at {when(run.timestamp)}, {waited} later."]
+    code = f", with {started.code}" if started is not None and started.code else ""
+    return [f"{handed_over}, and {run.worker or 'a worker'} began it at {when(run.timestamp)}, {waited} later{code}."]

@@ -111,13 +111,15 @@ class HandedOver(ExecutionEvent, frozen=True, kw_only=True, tag="handed_over"):
 class Started(ExecutionEvent, frozen=True, kw_only=True, tag="started"):
     """The body is about to run; `delay` is the number of seconds between the due time and this event.
 
-    `queued` is the part of it after the run was handed over; None for a body that the kernel runs itself.
+    `queued` is the part of it after the run was handed over; None for a body that the kernel runs itself. `code` names
+    the code that a worker elsewhere runs, such as "reports 1.4.2", as far as the worker knows.
     """
 
     runner: str
     worker: str = ""
     delay: float = 0.0
     queued: float | None = None
+    code: str | None = None
 
 
 class Progress(ExecutionEvent, frozen=True, kw_only=True, tag="progress"):

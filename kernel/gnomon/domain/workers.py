@@ -70,3 +70,8 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     workers: list[WorkerState] = []
     queues: list[QueueState] = []
     problems: list[str] = []
+
+
+def all_problems(view: WorkerView) -> list[str]:
+    """Return a sentence for each queue in which runs wait for a worker that is not there, and what cannot be read."""
+    return [*(queue.problem for queue in view.queues if queue.problem is not None), *view.problems]

@@ -1,4 +1,4 @@
-"""Records ends of runs that kernels could not append when they happened, because they were cut off from the log.
+"""Records ends of runs that come late: of kernels that were cut off from the log, and of bodies that were lost.
 
 The run has an outcome by then, usually failed(lost), unless nobody led meanwhile: a late end becomes a `late_result`,
 and the end of a run that has none.
@@ -16,9 +16,11 @@ from gnomon.domain.events import Cancelled, Event, Failed, LateResult, Succeeded
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.launcher import Launcher
+from gnomon.engine.run_recorder import late_facts
 from gnomon.errors import StoreError
 from gnomon.logs import get_logger
 from gnomon.ports import Store
+from gnomon.runners.base import Outcome
 
 log = get_logger("gnomon.engine.late_ends")
 
@@ -60,6 +62,18 @@ class LateEnds:
                 recorded.add(end.stream)
             await asyncio.shield(self._journal.durable())
             await self._store.forget_late_ends(ends)
+
+    async def report(self, execution_id: str, outcome: Outcome) -> None:
+        """Record how a body elsewhere ended whose run was given up as lost; see `DurableLog`."""
+        live = self._journal.live.get(execution_id)
+        view = live or await self._store.execution(execution_id)
+        if view is None or view.reason != "lost" or view.late_result is not None or outcome.reason == "lost":
+            return
+        view = self._journal.adopt(view)
+        self._journal.record(LateResult, execution_id, view.job_id, **late_facts(outcome))
+        log.warning("a body that was lost has ended", run=execution_id, job=view.job_id, outcome=view.late_result)
+        if live is None:
+            self._journal.forget(execution_id)
 
     async def _record(self, end: Event) -> None:
         live = self._journal.live.get(end.stream)

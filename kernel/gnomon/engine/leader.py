@@ -212,7 +212,7 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
         self._facts.started(self._store, keeps_time=self._keeps_time, groups=self._groups, hold=self._hold.current)
         self._start_component(self._progress.conflate(), "progress recorder")
         self._start_component(self._keep_house(), "housekeeping")
-        durable_log = DurableLog(self.log_id, head, self._journal.durable)
+        durable_log = DurableLog(self.log_id, head, self._journal.durable, self._late_ends.report)
         await resources.enter_async_context(living(self._runners.values() if self._keeps_time else (), durable_log))
         resources.push_async_callback(self._flush)
         install_capture()
@@ -245,7 +245,7 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
         self._launcher.start_waiting()
         if self._keeps_time:
             self._start_component(self._timetable.run(), "timetable")
-            self._start_component(LateEnds(self._store, self._journal, self._launcher, self._jobs).run(), "late ends")
+            self._start_component(self._late_ends.run(), "late ends")
             self._backfills.resume()
             self._start_component(self._finished_jobs.run(self._added_jobs), "removal of finished jobs")
             await self._dependencies.resume_following()
@@ -269,6 +269,7 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
         self._launcher = Launcher(self._journal, self.clock, guards, self._admission, *parts_of_starts)
         self._timetable = Timetable(self.clock, self._launcher.dispatch, self._facts.clock_changed, asked)
         self._sampler = FireSampler(self._store, self._journal, self._jobs, self.clock, asked)
+        self._late_ends = LateEnds(self._store, self._journal, self._launcher, self._jobs)
         recorder = JobRecorder(self._journal, self.clock, self._timetable, self._launcher, self._jobs, self._hold)
         self._finished_jobs = FinishedJobs(self._journal, self._jobs, self._timetable)
         self._registry = JobRegistry(

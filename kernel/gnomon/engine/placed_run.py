@@ -46,7 +46,7 @@ class PlacedRun(Placement):
             if text is not None:
                 self._record(events.Warned, execution.id, execution.job_id, kind=WAITS, message=text)
 
-    def begun(self, worker: str, at: datetime) -> None:
+    def begun(self, worker: str, at: datetime, code: str | None = None) -> None:
         """Record that the body has begun, and the steps of its job; a second call changes nothing."""
         active, execution, now = self._active, self._active.execution, self._clock.now()
         if active.has_begun or active.is_over:
@@ -62,6 +62,7 @@ class PlacedRun(Placement):
             worker=shorten(writable(worker), WORKER_LIMIT),
             delay=max((begun_at - self._due).total_seconds(), 0.0),
             queued=(begun_at - handed_over_at).total_seconds(),
+            code=shorten(writable(code), WORKER_LIMIT) if code else None,
         )
         if not is_recorded:
             return

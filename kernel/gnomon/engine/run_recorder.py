@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gnomon.domain import events
 from gnomon.engine.active_run import ActiveRun, Ending
 from gnomon.engine.failure_log import log_failure
@@ -89,16 +91,7 @@ class RunRecorder:
 
     def late(self, active: ActiveRun, outcome: Outcome) -> None:
         """Record the outcome of a body that finished after its run had ended."""
-        self._journal.record(
-            events.LateResult,
-            active.execution.id,
-            active.job.id,
-            outcome="cancelled" if outcome.cancelled else "succeeded" if outcome.is_success else "failed",
-            return_value=outcome.value,
-            error_type=outcome.error_type,
-            error_message=outcome.error_message,
-            execution_time=round(outcome.execution_time, 6),
-        )
+        self._journal.record(events.LateResult, active.execution.id, active.job.id, **late_facts(outcome))
 
     def warned(
         self, active: ActiveRun, kind: str, message: str, actor: str | None = None, seconds: float | None = None
@@ -113,3 +106,14 @@ class RunRecorder:
             actor=actor,
             seconds=seconds,
         )
+
+
+def late_facts(outcome: Outcome) -> dict[str, Any]:
+    """Return the fields of a `late_result` about an outcome."""
+    return {
+        "outcome": "cancelled" if outcome.cancelled else "succeeded" if outcome.is_success else "failed",
+        "return_value": outcome.value,
+        "error_type": outcome.error_type,
+        "error_message": outcome.error_message,
+        "execution_time": round(outcome.execution_time, 6),
+    }

@@ -22,6 +22,7 @@ The bodies of a *remote* runner (`is_remote`) run elsewhere, begin later, and ou
   next kernel calls `run` again, with `is_adopted`, for each run that was handed over and has not ended, where `adopt`
   returns true. It may be a run that never reached its queue: a body must begin at most once, however often it is sent.
 * What a body reports while no kernel runs is kept for the next one. `run` passes it on and returns the end then.
+* A body that was given up as lost may come back: it is to be asked to stop, and its end is passed to `DurableLog.late`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import Any, ClassVar, Protocol
 
@@ -84,12 +85,15 @@ class DurableLog(msgspec.Struct, frozen=True):
     """The log, as a remote runner sees it.
 
     `term` rises with each term of a kernel that leads the log. `durable()` returns a future that is done when all that
-    was recorded so far is in the log, or has a DeposedError; shield it against cancellation.
+    was recorded so far is in the log, or has a DeposedError; shield it against cancellation. `late(execution_id,
+    outcome)` records how a body ended after `run` had returned that it was lost, as a `late_result`; it does nothing
+    for any other run, or for a second time. StoreError, DeposedError.
     """
 
     log_id: str
     term: int
     durable: Callable[[], asyncio.Future[None]]
+    late: Callable[[str, Outcome], Awaitable[None]]
 
 
 class Placement(Protocol):
@@ -98,8 +102,11 @@ class Placement(Protocol):
     def waits(self, reason: str | None) -> None:
         """Show why the body does not begin, as a sentence such as "the broker cannot be reached"; None: no longer."""
 
-    def begun(self, worker: str, at: datetime) -> None:
-        """Record that the body has begun, with the name of the worker; a second call changes nothing."""
+    def begun(self, worker: str, at: datetime, code: str | None = None) -> None:
+        """Record that the body has begun, with the name of the worker; a second call changes nothing.
+
+        `code` names the code that the worker runs, such as "reports 1.4.2".
+        """
 
 
 class Run(msgspec.Struct, frozen=True):

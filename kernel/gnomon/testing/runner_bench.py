@@ -58,7 +58,10 @@ def log_of_bench(log_id: str | None = None, *, keeps: bool = True) -> DurableLog
             future.set_result(None)
         return future
 
-    return DurableLog(log_id or secrets.token_hex(12), 0, durable)
+    async def late(execution_id: str, outcome: Outcome) -> None:
+        pass
+
+    return DurableLog(log_id or secrets.token_hex(12), 0, durable, late)
 
 
 class Placed:
@@ -75,11 +78,11 @@ class Placed:
         """Note why the body does not begin."""
         self.reasons.append(reason)
 
-    def begun(self, worker: str, at: datetime) -> None:
+    def begun(self, worker: str, at: datetime, code: str | None = None) -> None:
         """Note that the body has begun."""
         self.begun_by.append((worker, at))
         if self._execution.status == "scheduled":
-            self._record(Started, at=at, runner=self._execution.handed_to or "", worker=worker)
+            self._record(Started, at=at, runner=self._execution.handed_to or "", worker=worker, code=code)
 
     def _record(self, event: type[HandedOver | Started], **facts: Any) -> None:
         execution = self._execution

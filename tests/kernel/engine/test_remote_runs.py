@@ -14,7 +14,7 @@ from gnomon.analysis.explain import explain
 from gnomon.domain import events
 from gnomon.runners.base import DurableLog
 from gnomon.testing import EventList, RecordingStore, VirtualClock, make_kernel
-from remote_bodies import WORKER, Elsewhere, OneLog, RemoteRunner, run_of
+from remote_bodies import CODE, WORKER, Elsewhere, OneLog, RemoteRunner, run_of
 
 MINUTE = timedelta(minutes=1)
 
@@ -315,6 +315,7 @@ async def test_explain_tells_of_the_queue_and_of_the_worker(
     assert "no worker has begun it. No worker consumes the queue 'reports'." in waiting
     assert "ran late, by 20.0 s" in ran
     assert f"and {WORKER} began it at" in ran
+    assert f"20.0 s later, with {CODE}." in ran
     assert "and no worker began it." in withdrawn
     assert "cancelled before it started by ann" in withdrawn
 

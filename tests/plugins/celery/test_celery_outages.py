@@ -202,6 +202,31 @@ async def test_a_body_whose_worker_died_while_no_kernel_ran_is_lost(
         assert (ended.status, ended.reason) == ("failed", "lost")
 
 
+async def test_a_worker_that_was_cut_off_is_asked_to_stop_and_its_late_result_is_recorded(
+    server: RedisServer, redis: Redis, eventually: Eventually
+) -> None:
+    store, worker = RecordingStore(), ScriptedWorker(redis)
+    async with celery_kernel(server.url, celery_job(), store=store, config=QUICK) as kernel:
+        run = await run_of(kernel)
+        assignment = await worker.take()
+        await worker.begin(assignment)
+        assert (await kernel.end_of(run)).reason == "lost"
+
+        assert await worker.beat(assignment) == [run]
+        await worker.end(assignment, value=3)
+        await until(kernel, run, eventually, lambda one: one.late_result == "succeeded")
+        assert (await kernel.execution(run)).reason == "lost"
+        (late,) = store.recorded.of(events.LateResult)
+        assert (late.stream, late.return_value, late.execution_time) == (run, 3, 0.5)
+        stream = Channel(assignment.channel).stream
+        await eventually(lambda: _is_empty(redis, stream))
+        assert await redis.hlen(Channel(assignment.channel).cancel) == 0
+
+
+async def _is_empty(redis: Redis, stream: str) -> bool:
+    return not await redis.xlen(stream)
+
+
 async def test_reports_of_runs_that_are_over_are_dropped(
     server: RedisServer, redis: Redis, eventually: Eventually
 ) -> None:

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 
 from celery_kernels import celery_job, celery_kernel, run_of, until
 from gnomon.domain import events
+from gnomon.runners.base import Outcome
 from gnomon.testing import RecordingStore
 from gnomon_celery.channel import Channel
 from gnomon_celery.messages import Begun, Line, Lines, Report
@@ -45,6 +46,10 @@ async def reading(redis: Redis, term: int) -> AsyncIterator[StreamReader]:
             await asyncio.wait(tasks, timeout=0.1)
 
 
+async def unheard(execution_id: str, outcome: Outcome) -> None:
+    raise AssertionError(f"{execution_id} has not ended: {outcome}")
+
+
 async def add(redis: Redis, run: str) -> None:
     begun = Begun(id=run, n=1, worker="w", at=datetime.now(UTC))
     await redis.xadd(CHANNEL.stream, {"m": msgspec.json.encode([begun])})
@@ -54,10 +59,10 @@ async def test_a_deposed_kernel_deletes_nothing(redis: Redis, eventually: Eventu
     async with reading(redis, 5) as old, reading(redis, 8) as new:
         await add(redis, "of the new kernel")
         await eventually(lambda: old.undeleted == new.undeleted == 1)
-        old.drop("of the new kernel")  # its own log says that there is no such run
+        await old.drop_all(["of the new kernel"], unheard)  # its own log says that there is no such run
         await eventually(lambda: old.is_deposed)
         assert await redis.xlen(CHANNEL.stream) == 1
-        new.drop("of the new kernel")
+        await new.drop_all(["of the new kernel"], unheard)
         await eventually(lambda: new.undeleted == 0)
         assert await redis.xlen(CHANNEL.stream) == 0
 
@@ -73,7 +78,7 @@ async def test_a_term_that_redis_has_lost_is_set_again(redis: Redis, eventually:
         await redis.flushall()
         await add(redis, "unknown")
         await eventually(lambda: reader.undeleted == 1)
-        reader.drop("unknown")
+        await reader.drop_all(["unknown"], unheard)
         await eventually(lambda: reader.undeleted == 0)
         assert await redis.get(CHANNEL.reader) == b"5"
 

@@ -47,7 +47,7 @@ class Server:
         self.has_read = True
         reader = cast(Any, Reader(self))
         clock = lambda: self.now  # noqa: E731 - read by each call
-        self.watch = HeartbeatWatch(cast(Any, self), Channel("{p}"), HEARTBEAT, reader, list, clock)
+        self.watch = HeartbeatWatch(cast(Any, self), Channel("{p}"), HEARTBEAT, 60, reader, list, clock)
 
     def register_script(self, _script: str) -> Any:
         async def look(*, keys: Sequence[str], args: Sequence[str]) -> Any:

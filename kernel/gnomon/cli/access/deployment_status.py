@@ -16,6 +16,7 @@ from gnomon.domain.events import KernelStarted, KernelStopped
 from gnomon.domain.kernel_health import Health, KernelRole, PluginHealth
 from gnomon.domain.kernel_member import KernelMember, member_problems
 from gnomon.domain.records import JournalState, LogHolder
+from gnomon.domain.workers import WorkerView, all_problems
 from gnomon.errors import GnomonError, NoLeaderError
 from gnomon.orders.submitting import submit_call, submit_extra
 from gnomon.ports import OrderChannel, Store
@@ -23,6 +24,8 @@ from gnomon.stores.reading import newest_kernel_fact
 
 HEALTH_LIMIT_S = 5.0
 """Time for the answer of a kernel; one that is stopped or whose event loop is blocked does not answer."""
+WORKERS_LIMIT_S = 10.0
+"""Time for the list of workers, which a kernel asks its runners for."""
 HOLDER_LIMIT_S = 20.0
 """Time to find out whether a kernel that receives no orders is active; a lease of MongoDB lasts 15 s by default."""
 
@@ -79,7 +82,8 @@ class StoreStatus(msgspec.Struct, frozen=True):
 class DeploymentStatus(msgspec.Struct, frozen=True):
     """The status of a deployment. `running` and `waiting` count runs, None where no kernel has answered.
 
-    `kernels` has the kernel that leads, or the last one that did, and then those that follow.
+    `kernels` has the kernel that leads, or the last one that did, and then those that follow. `workers` are those that
+    run bodies elsewhere, with the queues in which runs wait for them; None where no kernel has answered.
     """
 
     state: State
@@ -89,6 +93,7 @@ class DeploymentStatus(msgspec.Struct, frozen=True):
     plugins: list[PluginHealth] = []
     running: int | None = None
     waiting: int | None = None
+    workers: WorkerView | None = None
 
     @property
     def is_well(self) -> bool:
@@ -102,6 +107,7 @@ class Answers(msgspec.Struct, frozen=True):
     health: Health | None = None
     members: list[KernelMember] = []
     silence: str | None = None
+    workers: WorkerView | None = None
 
 
 async def read_status(config: Config) -> DeploymentStatus:
@@ -114,9 +120,9 @@ async def read_status(config: Config) -> DeploymentStatus:
     except GnomonError:
         if answers.health is None:
             raise
-        return _of_health(answers.health, answers.members)  # its log is in its memory
+        return _of_health(answers.health, answers)  # its log is in its memory
     if answers.health is not None:
-        return _of_health(answers.health, answers.members)
+        return _of_health(answers.health, answers)
     holder, followers = await asyncio.gather(_find_holder(store), _announced(channel))
     async with open_log(store) as log:
         last = await _newest_kernel(log, is_up=holder is not None)
@@ -130,13 +136,24 @@ async def _ask(channel: OrderChannel) -> Answers:
     try:
         async with asyncio.timeout(HEALTH_LIMIT_S):
             health = await submit_extra(channel, "health", Health, limit_s=LEADER_LIMIT_S)
-            return Answers(health, await submit_call(channel, "kernels", limit_s=LEADER_LIMIT_S))
+            members = await submit_call(channel, "kernels", limit_s=LEADER_LIMIT_S)
     except NoLeaderError:
         return Answers()
     except TimeoutError:
         return Answers(silence=f"the kernel that leads did not answer within {HEALTH_LIMIT_S:g} s")
     except GnomonError as exc:
         return Answers(silence=str(exc))
+    return Answers(health, members, workers=await _workers(channel))
+
+
+async def _workers(channel: OrderChannel) -> WorkerView:
+    try:
+        async with asyncio.timeout(WORKERS_LIMIT_S):
+            view: WorkerView = await submit_call(channel, "workers", limit_s=LEADER_LIMIT_S)
+    except (GnomonError, TimeoutError) as exc:
+        why = str(exc) or f"no answer within {WORKERS_LIMIT_S:g} s"
+        return WorkerView(problems=[f"the workers cannot be listed: {why}"])
+    return view
 
 
 async def _announced(channel: OrderChannel) -> list[KernelMember]:
@@ -147,15 +164,18 @@ async def _announced(channel: OrderChannel) -> list[KernelMember]:
         return []
 
 
-def _of_health(health: Health, members: list[KernelMember]) -> DeploymentStatus:
+def _of_health(health: Health, answers: Answers) -> DeploymentStatus:
+    members, workers = answers.members, answers.workers
     state: Any = "starting" if health.is_starting else "stopping" if health.is_stopping else health.state
     problems = [health.problem, *member_problems(members)]
+    if workers is not None and "workers" not in health.problems:  # it names what has lasted for a while
+        problems += all_problems(workers)
     if any(problems[1:]) and state == "healthy":
         state = "degraded"
     store = StoreStatus(health.store, health.position, health.store_state, health.store_problem, health.backlog)
     problem = "; ".join(filter(None, problems)) or None
     kernels = [_status_of(member) for member in members]
-    return DeploymentStatus(state, problem, kernels, store, health.plugins, health.running, health.waiting)
+    return DeploymentStatus(state, problem, kernels, store, health.plugins, health.running, health.waiting, workers)
 
 
 def _status_of(member: KernelMember) -> KernelStatus:

@@ -12,9 +12,11 @@ from gnomon.cli.input.options import config_option, json_option
 from gnomon.cli.output.console import echo
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import tzinfo
 
     from gnomon.cli.access.deployment_status import DeploymentStatus, KernelStatus
+    from gnomon.domain.workers import WorkerView
 
 
 SHOWN_LAG_S = 1.0
@@ -26,11 +28,12 @@ SHOWN_LAG_S = 1.0
 @json_option
 @click.pass_context
 def command(ctx: click.Context, config: Path | None, as_json: bool) -> None:
-    """Show the kernels on the log, and the state of the store and the plugins.
+    """Show the kernels on the log, and the state of the store, the plugins and the workers.
 
     The kernel that leads is asked; without one, the log says when and why the last one stopped, and processes that
     follow are shown. Exits with 0 while a kernel leads and nothing needs attention, else with 1: a problem of a kernel,
-    the store or a plugin, a process that follows and lags or is silent, or no kernel that leads.
+    the store or a plugin, a process that follows and lags or is silent, runs that wait in a queue without a worker, or
+    no kernel that leads.
     """
     from gnomon.cli import EXIT_FAILURE
     from gnomon.cli.access.deployment_status import read_status
@@ -67,6 +70,18 @@ def _print(status: DeploymentStatus, zone: tzinfo) -> None:
         behind = f", {plugin.lag:,} events behind" if plugin.lag else ""
         about = plugin.problem or plugin.note
         echo(f"plugin   {plugin.name}: {plugin.state}{behind}" + (f": {about}" if about else ""))
+    for line in _workers(status.workers) if status.workers is not None else ():
+        echo(line)
+
+
+def _workers(view: WorkerView) -> Iterator[str]:
+    """Yield a line for each worker elsewhere, and for each queue; `gnomon workers` shows more."""
+    for worker in view.workers:
+        load = f"{worker.active} of {worker.concurrency}" if worker.concurrency is not None else str(worker.active)
+        yield f"worker   {worker.name}: {worker.state}, {load} busy, queues {', '.join(worker.queues) or 'none'}"
+    for queue in view.queues:
+        workers = f"{queue.workers or 'no'} worker{'s' * (queue.workers != 1)}"
+        yield f"queue    {queue.name}: {workers}, {queue.waiting:,} run{'s' * (queue.waiting != 1)} waiting"
 
 
 def _follows(kernel: KernelStatus, zone: tzinfo) -> str:

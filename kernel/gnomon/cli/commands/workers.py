@@ -32,6 +32,7 @@ def command(ctx: click.Context, config: Path | None, url: str | None, as_json: b
     from gnomon.cli import EXIT_FAILURE
     from gnomon.cli.access.resolve import reach
     from gnomon.cli.output.json_output import print_json
+    from gnomon.domain.workers import all_problems
 
     kernel = reach(ctx, config, url)
     view = asyncio.run(_read(kernel))
@@ -39,7 +40,7 @@ def command(ctx: click.Context, config: Path | None, url: str | None, as_json: b
         print_json(view)
     else:
         _print(view, kernel.zone)
-    if _problems(view):
+    if all_problems(view):
         ctx.exit(EXIT_FAILURE)
 
 
@@ -49,6 +50,8 @@ async def _read(kernel: ReachedKernel) -> WorkerView:
 
 
 def _print(view: WorkerView, zone: tzinfo | None) -> None:
+    from gnomon.domain.workers import all_problems
+
     if view.workers:
         _print_workers(view.workers, zone)
     if view.queues:
@@ -56,12 +59,8 @@ def _print(view: WorkerView, zone: tzinfo | None) -> None:
         _print_queues(view.queues, zone)
     if not (view.workers or view.queues or view.problems):
         echo("no workers: every body runs in the process of the kernel, or in one that it has started")
-    for problem in _problems(view):
+    for problem in all_problems(view):
         echo(f"\n{problem}", err=True)
-
-
-def _problems(view: WorkerView) -> list[str]:
-    return [*(queue.problem for queue in view.queues if queue.problem is not None), *view.problems]
 
 
 def _print_workers(workers: Sequence[WorkerState], zone: tzinfo | None) -> None:

@@ -79,7 +79,8 @@ def _scheduled(event: events.Scheduled, _: str | None) -> Description:
 
 
 def _started(event: events.Started, _: str | None) -> Description:
-    return "info", "started", {"late_s": round(event.delay, 3) if event.delay >= 1 else None}
+    late = round(event.delay, 3) if event.delay >= 1 else None
+    return "info", "started", {"late_s": late, "worker": event.worker if event.code else None, "code": event.code}
 
 
 def _progress(event: events.Progress, last_step: str | None) -> Description:
