@@ -269,7 +269,7 @@ class Detector:
     def _free_id(self, finding: Finding, setting: Setting, job_id: str, subject: str) -> str | None:
         """Return the id of an alert to open; None for one that has ended: by hand, or with what it is about.
 
-        One that ended because no rule asked for it may be asked for again: it is another alert then.
+        One that ended because no rule wanted it can be wanted again: it is another alert then.
         """
         for number in itertools.count():
             named = finding if not number else msgspec.structs.replace(finding, opener=f"{finding.opener}#{number}")

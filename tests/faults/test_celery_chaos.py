@@ -119,7 +119,7 @@ class Deployment:
         return done.stdout
 
     def does(self, order: str) -> bool:
-        """Give the kernel an order; False where it is still starting."""
+        """Send the kernel an order; False where it is still starting."""
         command = [sys.executable, "-m", "gnomon.cli", order, "--config", str(self.config)]
         return (
             subprocess.run(command, cwd=self.folder, capture_output=True, timeout=PATIENCE, check=False).returncode == 0

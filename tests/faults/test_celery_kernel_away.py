@@ -63,7 +63,7 @@ class Body:
         return [line.split()[0] for line in path.read_text().splitlines()] if path.exists() else []
 
     def end(self, client: redis.Redis) -> None:
-        """Let it end as it is to end."""
+        """End it as it is to end."""
         if self.how != "die":
             self.path.touch()
             return

@@ -52,6 +52,7 @@ LEGAL: dict[tuple[str, type[Event]], str] = {
     **{(state, events.UnknownEvent): state for state in IN_STATE},
 }
 
+ALERT: dict[str, Any] = {"alert_id": "d" * 24}
 PAYLOADS: dict[type[Event], dict[str, Any]] = {
     events.Scheduled: {"scheduled_time": NOON},
     events.Started: {"runner": "thread"},
@@ -86,6 +87,12 @@ PAYLOADS: dict[type[Event], dict[str, Any]] = {
     events.LoggedIn: {"actor": "ann", "via": "token", "session": "a", "expires": NOON},
     events.LoggedOut: {"actor": "ann", "name": "ann", "session": "a", "reason": "logout"},
     events.AccessDenied: {"actor": "nobody", "reason": "invalid-token", "address": "203.0.113.9"},
+    events.AlertOpened: ALERT
+    | {"rule": "failed", "kind": "failed", "severity": "error", "since": NOON, "message": "m"},
+    events.AlertRepeated: ALERT | {"count": 2, "last": NOON, "message": "m"},
+    events.AlertAcknowledged: ALERT,
+    events.AlertSnoozed: ALERT | {"until": NOON},
+    events.AlertResolved: ALERT | {"why": "succeeded"},
     events.UnknownEvent: {"raw": {}},
 }
 ALL_TYPES = (*events.ALL_EVENTS, events.UnknownEvent)

@@ -45,7 +45,7 @@ class ScriptedKernel:
 
 
 async def looks(log: SimulatedLog, kernel: ScriptedKernel, parts: PartWatch, minutes: int) -> list[tuple[str, str]]:
-    """Look once a minute, and return the kinds and subjects of the open alerts."""
+    """Decide once a minute, and return the kinds and subjects of the open alerts."""
     for _ in range(minutes):
         log.now += MINUTE
         await kernel.clock.advance(MINUTE)
