@@ -97,6 +97,19 @@ class Cells:
                 entry & _MOST,
             )
 
+    def add_up(self, kind: int, first: int, width: int, column: list[int], histograms: list[dict[int, int]]) -> None:
+        """Add the counts of `width` periods each, from `first` on, to the numbers of a column and to its histograms."""
+        begin = _key(kind, first, 0)
+        for entry in self._slice(kind, first, first + width * len(column) - 1):
+            at, count, bucket = (
+                ((entry - begin) >> _PERIOD_AT) // width,
+                entry & _MOST,
+                (entry >> _BUCKET_AT) & _BUCKETS,
+            )
+            column[at] += count
+            counts = histograms[at]
+            counts[bucket] = counts.get(bucket, 0) + count
+
     def has(self, first: int, last: int) -> bool:
         """Return whether there is an entry with first <= period <= last."""
         at = bisect_left(self._periods, first)

@@ -67,22 +67,15 @@ class LaneCounts(msgspec.Struct):
         return found
 
 
-def count_lane(cells: Cells, buckets: Buckets) -> LaneCounts:
-    """Add up the periods of each bucket."""
-    ends = {kind: [0] * buckets.count for kind in ENDS}
-    histograms: dict[int, dict[int, _Histogram]] = {SUCCESS: {}, LATENESS: {}}
-    first, width = buckets.first, buckets.width
+def count_lane(cells: Cells, buckets: Buckets, *, quantiles: bool) -> LaneCounts:
+    """Add up the periods of each bucket, with a histogram for each where `quantiles` are wanted, else with one."""
+    size, found = buckets.count, LaneCounts({}, {})
     for kind in (*ENDS, LATENESS):
-        column, by_bucket = ends.get(kind, []), histograms.get(kind)
-        for period, bucket, count in cells.within(kind, first, buckets.last):
-            at = (period - first) // width
-            if kind != LATENESS:
-                column[at] += count
-            if by_bucket is not None:
-                if (counts := by_bucket.get(at)) is None:
-                    counts = by_bucket[at] = {}
-                counts[bucket] = counts.get(bucket, 0) + count
-    return LaneCounts(ends, histograms)
+        column = found.ends[kind] = [0] * size
+        histograms: list[_Histogram] = [{} for _ in range(size)] if quantiles else [{}] * size  # the same one
+        cells.add_up(kind, buckets.first, buckets.width, column, histograms)
+        found.histograms[kind] = dict(enumerate(histograms if quantiles else histograms[:1]))
+    return found
 
 
 def lanes(
@@ -100,15 +93,15 @@ def lanes(
         ranked = list(among)  # one job has its lane, also without runs
     chosen = ranked[: min(most, max(MOST_CELLS // buckets.count, 1))]
     cut_jobs = len(ranked) - len(chosen)
-    every, all_cells = count_lane(fold.all.levels[buckets.level], buckets), fold.all.levels[buckets.level]
+    all_cells = fold.all.levels[buckets.level] if among is None else Cells()
+    every = count_lane(all_cells, buckets, quantiles=quantiles)
     if among is not None:
-        every = LaneCounts({kind: [0] * buckets.count for kind in ENDS}, {SUCCESS: {}, LATENESS: {}})
         for job_id in ranked:
-            every.add(count_lane(_cells(fold, job_id, buckets), buckets))
+            every.add(count_lane(_cells(fold, job_id, buckets), buckets, quantiles=quantiles))
     rest, shown = every.copy(), []
     for job_id in chosen:
         cells = _cells(fold, job_id, buckets)
-        counts = count_lane(cells, buckets)
+        counts = count_lane(cells, buckets, quantiles=quantiles)
         rest.subtract(counts)
         shown.append(_lane(job_id, counts, cells, buckets, _running(statistics, [job_id]), quantiles=quantiles))
     others = None
