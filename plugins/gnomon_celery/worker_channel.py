@@ -213,9 +213,10 @@ class WorkerChannel(Poster):
             if run.id in to_stop:
                 run.stop()
             for number in run.orders.unanswered:
-                found = self._client.lindex(run.channel.answer(run.id, number), 0)
-                if isinstance(found, bytes):
+                key = run.channel.answer(run.id, number)
+                if isinstance(found := self._client.lindex(key, 0), bytes):
                     run.answered(answer_decoder.decode(found))
+                    self._client.delete(key)  # not in one step with the reading: the reply to that may be lost
 
 
 def _longer(pause: float) -> float:

@@ -26,9 +26,8 @@ def read_worker_config(path: Path, environ: Mapping[str, str]) -> CeleryConfig:
     if SECTION not in config.sections:
         raise ConfigError([f"{path}: has no section [plugins.celery], which says where the broker of the workers is"])
     settings = convert(config.sections[SECTION], CeleryConfig, "plugins.celery", config.directory)
-    for folder in reversed(python_folders(config)):
-        if str(folder) not in sys.path:
-            sys.path.insert(0, str(folder))
+    # Also those that are in it: Celery adds its working directory while it loads the application, and then removes it.
+    sys.path[:0] = [str(folder) for folder in python_folders(config)]
     return settings
 
 

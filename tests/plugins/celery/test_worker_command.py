@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from celery.utils.imports import cwd_in_path
 from click.testing import CliRunner
 
 from celery_workers import SHARED, CeleryWorker, KernelEnd, until
 from gnomon.cli import main
 from gnomon.errors import ConfigError
+from gnomon.jobs.callables import load_function
 from gnomon_celery.worker_config import read_worker_config, worker_config_of_environment
 from servers import START_PATIENCE, RedisServer, find_redis
 
@@ -65,6 +67,15 @@ def test_the_environment_configures_a_worker_of_celerys_own_command(tmp_path: Pa
     assert settings.heartbeat.total_seconds() == 2
     config = write(tmp_path, f"[plugins.celery]\nbroker = '{BROKER}'")
     assert worker_config_of_environment({"GNOMON_CONFIG": str(config)}).broker.reveal() == BROKER
+
+
+def test_celerys_own_command_finds_the_jobs_beside_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "jobs_beside_the_config.py").write_text("def report():\n    pass\n")
+    config = write(tmp_path, f"[plugins.celery]\nbroker = '{BROKER}'")
+    monkeypatch.chdir(tmp_path)
+    with cwd_in_path():  # Celery imports the application in it, and takes the folder out of sys.path afterwards
+        worker_config_of_environment({"GNOMON_CONFIG": str(config)})
+    assert load_function("jobs_beside_the_config:report").__name__ == "report"
 
 
 def test_a_worker_without_settings_says_what_it_needs() -> None:
