@@ -82,8 +82,9 @@ def run_assignment(text: str, worker: str, channel: WorkerChannel) -> None:
     run = HostedRun(assignment, f"{os.getpid()}-{secrets.token_hex(8)}", channel)
     begun = Begun(id=execution.id, n=1, worker=worker, at=datetime.now(UTC), code=_imported_code(assignment.func))
     if (holder := channel.begin(run, begun)) is not None:
-        who = worker_of(holder) or "its kernel, which has withdrawn it"
-        log.warning("run %s of job %r is not begun: %s has it", execution.id, execution.job_id, who)
+        worker_with_it = worker_of(holder)
+        why = f"worker {worker_with_it} has taken it" if worker_with_it is not None else "its kernel has withdrawn it"
+        log.warning("run %s of job %r does not begin: %s", execution.id, execution.job_id, why)
         return
     outcome, reason = _outcome(run, worker)
     _log_end(execution, outcome)

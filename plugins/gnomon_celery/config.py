@@ -60,11 +60,12 @@ class CeleryConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         if self.channel is None:
             if self._broker_as_channel is None:
                 raise ValueError(
-                    "channel is missing: workers report through Redis, and the broker is none; set it to the URL of a "
-                    "Redis, such as redis://localhost:6379/0"
+                    "channel is missing: workers report through Redis, and the broker is another server; set it to the "
+                    "URL of a Redis, such as redis://localhost:6379/0"
                 )
         else:
             _check_url("channel", self.channel.reveal(), CHANNEL_SCHEMES)
+        _check_queue(self.queue)
         for name, least in LEAST.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}")
@@ -126,6 +127,11 @@ class JobOptions(msgspec.Struct, frozen=True):
     queue: Name | None = None
     routing_key: Name | None = None
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for a queue whose name no worker can be given."""
+        if self.queue is not None:
+            _check_queue(self.queue)
+
     def check_job(self, job: Job) -> None:
         """Raise ValueError for a job that runs its body elsewhere: its keys would have no effect."""
         given = [name for name in ("queue", "routing_key") if getattr(self, name) is not None]
@@ -151,6 +157,15 @@ def _urls(broker: Secret) -> Iterator[str]:
     for url in broker.reveal().split(";"):
         if url.strip():
             yield url.strip()
+
+
+def _check_queue(name: str) -> None:
+    # Kombu's names of the lists for priorities in Redis contain control characters.
+    if "," in name or name != name.strip() or not name.isprintable():
+        raise ValueError(
+            f"queue: a worker cannot be given {name!r}, because its queues are a list such as --queues a,b: choose a "
+            "name without commas, control characters, and blanks at its ends"
+        )
 
 
 def _check_url(name: str, url: str, schemes: tuple[str, ...] = ()) -> None:

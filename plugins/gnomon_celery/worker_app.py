@@ -33,6 +33,8 @@ def make_worker_app(config: CeleryConfig, *, deaf_after: float | None = None) ->
     # A body may take hours: a task that a busy process had fetched in advance would wait for it beside idle ones.
     app.conf.worker_prefetch_multiplier = 1
     app.conf.broker_connection_max_retries = None  # else a worker gives up after an hour without its broker
+    # By default, a process that is not up within 4 s is killed, and so are those that follow it on a busy machine.
+    app.conf.worker_proc_alive_timeout = 60.0
     channels = ProcessChannels(config)
     heart = Heart(config, channels.current)
     heart.deaf_after = deaf_after

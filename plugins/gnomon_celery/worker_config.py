@@ -44,7 +44,7 @@ def worker_config_of_environment(environ: Mapping[str, str]) -> CeleryConfig:
         return read_worker_config(Path(named), environ)
     problem = (
         f"{PREFIX}BROKER is not set, and neither is GNOMON_CONFIG: a worker needs the URL of the broker, such as "
-        "redis://localhost:6379/0, and of the Redis of the channel where the broker is none, or a config file with "
-        "[plugins.celery]"
+        "redis://localhost:6379/0, and that of the Redis of the channel where the broker is another server, or a "
+        "config file with [plugins.celery]"
     )
     raise ConfigError([problem])

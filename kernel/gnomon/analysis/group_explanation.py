@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from gnomon.analysis.queue_explanation import slot_holders
 from gnomon.domain.events import KernelStarted
 from gnomon.domain.execution import Execution
 from gnomon.domain.records import ExecutionQuery
@@ -15,8 +16,6 @@ from gnomon.jobs.groups import Group, Rate, convert_groups
 from gnomon.ports import Store
 from gnomon.stores.reading import newest_kernel_fact
 
-MOST_ACTIVE = 200
-"""Active runs among which those of the group are searched."""
 MOST_NAMED = 3
 
 
@@ -50,8 +49,7 @@ async def group_of(store: Store, job_id: str, now: datetime) -> GroupAtPresent |
 
 async def what_it_waits_for(store: Store, group: GroupAtPresent, now: datetime) -> tuple[str | None, list[Execution]]:
     """Return why the group lets no run start, in a sentence, with the runs that take its slots; None where it does."""
-    page = await store.executions(ExecutionQuery(status=("running",), limit=MOST_ACTIVE, brief=True))
-    active = [run for run in page.items if run.job_id in group.jobs]
+    active = [run for run in await slot_holders(store) if run.job_id in group.jobs]
     limit = group.limits.limit if group.limits is not None else None
     if limit is not None and len(active) >= limit:
         named = ", ".join(f"run {run.id} of job {run.job_id}" for run in active[:MOST_NAMED])

@@ -7,7 +7,21 @@ from datetime import datetime
 
 from gnomon.domain.events import Started
 from gnomon.domain.execution import Execution
+from gnomon.domain.records import ExecutionQuery
+from gnomon.ports import Store
 from gnomon.text import length
+
+MOST_HOLDERS = 200
+"""Runs of each status among which those that take a slot are searched."""
+
+
+async def slot_holders(store: Store, job_id: str | None = None) -> list[Execution]:
+    """Return the newest runs, of one job or of all, that take a slot: they run, or wait in a queue elsewhere."""
+    holders: list[Execution] = []
+    for status in ("running", "scheduled"):
+        query = ExecutionQuery(job_id=job_id, status=(status,), limit=MOST_HOLDERS, brief=True)
+        holders += [run for run in (await store.executions(query)).items if run.status == "running" or run.handed_to]
+    return holders
 
 
 def queue_words(run: Execution, when: Callable[[datetime | None], str], started: Started | None = None) -> list[str]:

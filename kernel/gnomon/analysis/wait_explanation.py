@@ -7,12 +7,11 @@ from datetime import datetime, timedelta
 
 from gnomon.analysis.dependency_explanation import last_success, recorded_last, upstream_runs, waiting_words
 from gnomon.analysis.group_explanation import group_of, what_it_waits_for
-from gnomon.analysis.queue_explanation import queue_words
+from gnomon.analysis.queue_explanation import queue_words, slot_holders
 from gnomon.analysis.schedule_history import ScheduleHistory
 from gnomon.domain import events
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
-from gnomon.domain.records import ExecutionQuery
 from gnomon.ports import Store
 from gnomon.text import length
 
@@ -55,13 +54,16 @@ class WaitExplainer:
             words, active = await what_it_waits_for(self._store, group, self._now)
             if words is not None:
                 return [words], active
-        page = await self._store.executions(ExecutionQuery(job_id=self._job_id, status=("running",), limit=5))
-        behind = [one for one in page.items if one.id != run.id]
+        behind = [one for one in await slot_holders(self._store, self._job_id) if one.id != run.id]
         if not behind:
             return ["It waits for a slot, or for a kernel to start it."], []
-        started = self._when(behind[-1].timestamp)
-        text = f"It is waiting for run {behind[-1].id} of this job, which started at {started} and is still running."
-        return [text], behind
+        first = behind[-1]
+        if first.status == "running":
+            state = f"started at {self._when(first.timestamp)} and is still running"
+        else:
+            queue = f"queue {first.queue}" if first.queue else f"runner {first.handed_to}"
+            state = f"was handed over to {queue} at {self._when(first.handed_over_at)} and which no worker has begun"
+        return [f"It is waiting for run {first.id} of this job, which {state}."], behind
 
     async def upstream_end(self, run: Execution) -> Execution | None:
         """Return the upstream run whose success let a run start; None for a job that waits for no others."""

@@ -8,7 +8,7 @@ import msgspec
 
 from gnomon.conversion import Table
 from gnomon.deployment.config import Config, job_place
-from gnomon.deployment.plugin_loading import plugin_with_job_key
+from gnomon.deployment.plugin_loading import is_enabled, plugin_with_job_key
 from gnomon.domain.events import Origin
 from gnomon.errors import JobError, PluginError
 from gnomon.jobs.callables import import_module, reference
@@ -187,9 +187,11 @@ class _Collection:
 
     def _explain_key(self, key: str) -> str | None:
         """Return which plugin an unknown key belongs to, or may belong to."""
-        if plugin := plugin_with_job_key(key, self._config):
-            return f"belongs to the plugin {plugin!r}, which is not enabled; add [plugins.{plugin}]"
         loaded = {plugin.name for plugin in self._plugins}
+        if (found := plugin_with_job_key(key, self._config, loaded)) is not None:
+            if is_enabled(found, self._config):
+                return f"belongs to the plugin {found.name!r}, which could not be loaded"
+            return f"belongs to the plugin {found.name!r}, which is not enabled; add [plugins.{found.name}]"
         wanted = (*self._config.sections, *(path.stem.removeprefix("gnomon_") for path in self._config.plugin_paths))
         failed = [name for name in wanted if name not in loaded]
         if failed and nearest(key, {*JOB_KEYS, *self._owners}) is None:

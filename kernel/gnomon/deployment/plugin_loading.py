@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -69,14 +69,14 @@ def is_enabled(found: FoundPlugin, config: Config) -> bool:
     return isinstance(found.source, Path) or found.name in config.sections
 
 
-def plugin_with_job_key(job_key: str, config: Config) -> str | None:
-    """Return the plugin that is not enabled and defines this key for jobs, or None; plugins are imported for it."""
+def plugin_with_job_key(job_key: str, config: Config, loaded: Collection[str]) -> FoundPlugin | None:
+    """Return the plugin that is not loaded and defines this key for jobs, or None; plugins are imported for it."""
     for found in discover(config.plugin_paths):
-        if not is_enabled(found, config):
+        if found.name not in loaded:
             with suppress(PluginError, TypeError):  # a foreign plugin may fail, or its JobOptions may not be a Struct
                 options: type[msgspec.Struct] | None = getattr(found.load(), "JobOptions", None)
                 if options and job_key in (field.encode_name for field in msgspec.structs.fields(options)):
-                    return found.name
+                    return found
     return None
 
 

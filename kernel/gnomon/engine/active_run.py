@@ -76,3 +76,8 @@ class ActiveRun(msgspec.Struct, eq=False, gc=False):
     def has_begun(self) -> bool:
         """Whether its body has begun, or begins as soon as `started` is durable."""
         return self.execution.has_started
+
+    @property
+    def waits_in(self) -> str | None:
+        """The queue in which it waits for a worker elsewhere; None where its body has begun, or runs here."""
+        return self.execution.queue if self.runner.is_remote and not self.has_begun else None

@@ -97,6 +97,8 @@ class Admission:
         self._monotonic = monotonic
         self.running = 0
         self.is_open = True
+        self.worker_queue_of: Callable[[str], str | None] = lambda _: None
+        """The queue in which a run that has a slot waits for a worker elsewhere; None where its body has begun."""
         self._lanes: dict[str, Lane] = {}
         self._turns = itertools.count()
         self._ungrouped = LaneQueue()
@@ -121,7 +123,7 @@ class Admission:
             verdict = self._wait(lane, ticket)
             verdict.to_cancel = list(lane.running)
             return verdict
-        other, state = _in_the_way(lane)
+        other, state = self._in_the_way(lane)
         detail = f"run {other} {state}, and overlap is {job.overlap!r}"
         if lane.taken == 0 and (problem := self.closed_by) is not None:
             detail += f"; {problem}"
@@ -337,6 +339,16 @@ class Admission:
         elif not lane.has_turn:
             del self._lanes[job_id]
 
+    def _in_the_way(self, lane: Lane) -> tuple[str, str]:
+        """Return the run that keeps another one of its job from starting, and its state in words."""
+        if lane.running:
+            execution_id = next(iter(lane.running))
+            queue = self.worker_queue_of(execution_id)
+            return execution_id, f"was still waiting in queue {queue!r}" if queue is not None else "was still running"
+        if lane.lingering:
+            return next(iter(lane.lingering)), "had ended, but its body was still running"
+        return lane.waiting[0].execution_id, "was still waiting for a slot"
+
 
 def _take_first(lane: Lane) -> Ticket:
     assert isinstance(lane.waiting, deque)  # noqa: S101 - callers check
@@ -348,12 +360,3 @@ def _take_first(lane: Lane) -> Ticket:
 
 def _keep(lane: Lane, is_kept: Callable[[Ticket], bool]) -> None:
     lane.waiting = deque(filter(is_kept, lane.waiting)) or ()
-
-
-def _in_the_way(lane: Lane) -> tuple[str, str]:
-    """Return the run that keeps another one of its job from starting, and its state in words."""
-    if lane.running:
-        return next(iter(lane.running)), "was still running"
-    if lane.lingering:
-        return next(iter(lane.lingering)), "had ended, but its body was still running"
-    return lane.waiting[0].execution_id, "was still waiting for a slot"

@@ -261,6 +261,7 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
         self._progress.orders = BodyOrders(self, self._jobs)
         parts = (self._journal, self.clock, self._runners.values(), self._progress, tasks)
         self._supervisor = Supervisor(*parts, log_failures=self._log_failures)
+        self._admission.worker_queue_of = lambda run: live.waits_in if (live := self._supervisor.live(run)) else None
         if self._blocked_loop_after_s is not None:
             stalls = self._supervisor.stalls
             self._watchdog = LoopWatchdog(self._blocked_loop_after_s, stalls, asked, self._facts.held_up)

@@ -224,7 +224,7 @@ class Supervisor:
             self._stop_body(active)
             await self._clock.sleep(active.job.cancel_grace.total_seconds())
             if not active.is_over:
-                still = f"; the body was asked to stop and is still running in runner {active.runner.name!r}"
+                still = f"; the body was asked to stop, and had not stopped {active.job.cancel_grace} later"
                 self._force_end(active, msgspec.structs.replace(ending, message=ending.message + still))
 
     def _force_end(self, active: ActiveRun, ending: Ending) -> None:

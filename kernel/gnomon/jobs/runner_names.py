@@ -42,7 +42,7 @@ def runner_problem(job: Job, runners: Runners) -> JobError | None:
         return _blamed(
             "runner",
             f"job {job.id!r}: the runner {job.runner!r} is not there{hint.removesuffix('?')}; the runners are "
-            f"{', '.join(known)}; enable the plugin that provides another one",
+            f"{', '.join(known)}; others come from plugins: enable the plugin, or solve its problem",
         )
     if job.limits is not None and not runner.enforces_limits:
         return _blamed("limits", f"job {job.id!r} has limits, which the runner {job.runner!r} cannot enforce")

@@ -494,6 +494,17 @@ def test_a_job_that_cannot_run_is_reported_with_its_place(problems_of: Problems,
 # --- keys of plugins ---
 
 
+def test_what_a_job_has_from_a_plugin_that_does_not_load_is_no_other_mistake(problems_of: Problems) -> None:
+    text = '[plugins.celery]\nbroker = "amqp://mq"\n[[jobs]]\nid = "x"\nfunc = "time:time"\n'
+
+    first, second, third = problems_of(text + 'runner = "celery"\nqueue = "reports"')
+
+    assert first.startswith("plugins.celery: channel is missing")
+    assert second == "jobs[0 'x'].queue: belongs to the plugin 'celery', which could not be loaded"
+    assert "the runner 'celery' is not there" in third
+    assert third.endswith("others come from plugins: enable the plugin, or solve its problem")
+
+
 def test_a_plugin_that_does_not_load_may_own_an_unknown_key(problems_of: Problems) -> None:
     text = '[plugins.sectors]\n[[jobs]]\nid = "x"\nfunc = "time:time"\nsector = "chips"\nevry = "1h"'
 

@@ -463,3 +463,53 @@ async def test_a_runner_that_cannot_be_started_stops_the_start_and_is_named(log:
     with pytest.raises(GnomonError, match=r"runner 'elsewhere' could not be started: ZeroDivisionError: no server"):
         async with log.kernel(plugins=[ElsewherePlugin(Unstartable(there))]):
             pass
+
+
+async def test_a_fire_that_overlaps_a_run_in_a_queue_does_not_call_it_running(
+    log: OneLog, gnomon_clock: VirtualClock, gnomon_events: EventList, there: Elsewhere
+) -> None:
+    async with log.kernel(run_of(every=MINUTE)) as one:
+        await gnomon_clock.advance(MINUTE)
+        await log.until(lambda: there.sent)
+        await gnomon_clock.advance(MINUTE)
+        await log.until(lambda: "missed" in gnomon_events.types)
+        there.begin(there.sent[0], gnomon_clock.now())
+        await gnomon_clock.advance(MINUTE)
+        await log.until(lambda: gnomon_events.types.count("missed") == 2)
+        first, second = gnomon_events.of(events.Missed)
+        there.end(there.sent[0])
+        await one.wait(there.sent[0])
+
+    run = there.sent[0]
+    assert first.detail == f"run {run} was still waiting in queue 'default', and overlap is 'skip'"
+    assert second.detail == f"run {run} was still running, and overlap is 'skip'"
+
+
+async def test_explain_tells_which_run_in_a_queue_another_one_waits_for(
+    log: OneLog, gnomon_clock: VirtualClock, there: Elsewhere
+) -> None:
+    due = gnomon_clock.now() + MINUTE
+    async with log.kernel(run_of(every=MINUTE, overlap="queue", options={"queue": "reports"})) as one:
+        await gnomon_clock.advance(MINUTE)
+        await log.until(lambda: there.sent)
+        await gnomon_clock.advance(MINUTE)
+        await log.until(lambda: len(there.sent) == 1)
+        await asyncio.shield(one._leader._journal.durable())
+        found = await explain(one._store, "job", due + MINUTE, gnomon_clock.now())
+
+    said = " ".join(found.sentences)
+    assert f"It is waiting for run {there.sent[0]} of this job, which was handed over to queue" in said
+    assert "and which no worker has begun." in said
+
+
+async def test_a_body_that_does_not_stop_is_not_said_to_run_for_ever(
+    log: OneLog, gnomon_clock: VirtualClock, there: Elsewhere
+) -> None:
+    async with log.kernel(run_of(timeout=MINUTE, cancel_grace=timedelta(seconds=3))) as one:
+        run_id = await log.handed_over(one, begins=True)
+        await gnomon_clock.advance(MINUTE)
+        await gnomon_clock.advance(timedelta(seconds=3))
+        ended = await one.wait(run_id)
+
+    assert (ended.status, ended.reason) == ("failed", "timeout")
+    assert str(ended.error_message).endswith("the body was asked to stop, and had not stopped 3s later")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from gnomon.deployment.config import load_config
 from gnomon.errors import ConfigError
 from gnomon_celery import CeleryConfig
 from gnomon_celery.config import address_of
+from gnomon_celery.worker_app import make_worker_app
 
 PASSWORD = "s3cr%2Ft"
 
@@ -49,6 +51,7 @@ def test_another_broker_needs_a_channel() -> None:
         ({"result_ttl": "1s"}, "result_ttl must be 1m or more, got 1s"),
         ({"heartbeat": "2m"}, "heartbeat must be 1m or less, got 2m"),
         ({"queue": ""}, "queue"),
+        ({"queue": "a,b"}, "queue: a worker cannot be given 'a,b', because its queues are a list such as --queues a,b"),
         ({"prefix": "a{b}"}, "prefix must not contain"),
         ({"brokre": "redis://localhost"}, "brokre"),
     ],
@@ -111,3 +114,20 @@ def test_those_keys_need_the_runner(tmp_path: Path, runner: str, found: str) -> 
     with pytest.raises(ConfigError) as refused:
         assembled(tmp_path, runner, 'queue = "reports"')
     assert refused.value.problems == [f"jobs[0 'sum']: queue needs runner = \"celery\", got {found}"]
+
+
+@pytest.mark.parametrize("queue", ["a,b", " a", "a ", "a\n", "gnomon\x06\x163"])
+def test_a_queue_that_no_worker_can_be_given_is_refused(tmp_path: Path, queue: str) -> None:
+    with pytest.raises(ConfigError, match="queue: a worker cannot be given"):
+        assembled(tmp_path, 'runner = "celery"', f"queue = {json.dumps(queue)}")
+
+
+@pytest.mark.parametrize("queue", ["Größe 1", "a/b?c=1", "a*b.c-d_e"])
+def test_a_queue_may_have_any_other_name(tmp_path: Path, queue: str) -> None:
+    (job,) = assembled(tmp_path, 'runner = "celery"', f"queue = {json.dumps(queue)}").jobs
+    assert job.options["queue"] == queue
+
+
+def test_a_new_process_of_a_pool_has_time_to_start_on_a_busy_machine() -> None:
+    app = make_worker_app(config())
+    assert app.conf.worker_proc_alive_timeout == 60  # Celery's 4 s would kill it, start another one, and so on

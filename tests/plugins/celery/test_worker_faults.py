@@ -149,7 +149,7 @@ def test_a_message_that_is_delivered_again_after_its_child_died_begins_nothing(
         run = begin(kernel, "hold_deaf", tmp_path / "never", "late")
         os.kill(kernel.process_of(run), signal.SIGKILL)
         kernel.died(run)
-        until(lambda: "is not begun" in worker.log.read_text(), "the message to come again")
+        until(lambda: "does not begin" in worker.log.read_text(), "the message to come again")
         assert kernel.ended(kernel.send(kernel.assignment("add", {"a": 1}), queue="late")).value == 1
         assert len(kernel.of(run, Begun)) == 1
         assert len((tmp_path / "never.began").read_text().splitlines()) == 1
