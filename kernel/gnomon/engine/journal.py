@@ -189,10 +189,7 @@ class Journal:
         return None
 
     async def room(self, most: int) -> None:
-        """Wait until at most `most` events are not durable; DeposedError if that is impossible.
-
-        It does not wait for all of them: one batch is filled while another is written.
-        """
+        """Wait until at most `most` events are not durable: one batch fills while another is written; DeposedError."""
         while self.backlog > most:
             batch = self._writing or self._open
             assert batch is not None  # noqa: S101 - something waits
