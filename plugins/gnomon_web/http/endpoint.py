@@ -22,6 +22,7 @@ from gnomon_web.http.contributed_calls import call_contributed
 from gnomon_web.http.dialect import Reply, dialect_of
 from gnomon_web.http.malformed_requests import ProblemRequestHandler
 from gnomon_web.http.read_shares import READ_SHARES
+from gnomon_web.http.reasons import take_reason, takes_reason, with_reason
 from gnomon_web.http.request_parsing import expect_no_body, read_body, read_text_fields
 from gnomon_web.http.responses import json_answer
 from gnomon_web.http.routes import CALLER, Answer, Route, Signature
@@ -126,12 +127,16 @@ async def _body_in_time(request: web.Request) -> AsyncIterator[None]:
 
 async def _add_body(request: web.Request, route: Route, signature: Signature, arguments: dict[str, Any]) -> None:
     is_lenient = dialect_of(request).is_lenient
+    text = None
+    if takes_reason(route, signature) and request.can_read_body:
+        text, reason = await take_reason(request)
+        arguments["query"] = with_reason(request, arguments["query"], reason)
     if signature.body is not None:
         arguments["body"] = await read_body(
-            request, signature.body, is_needed=signature.needs_body, is_lenient=is_lenient
+            request, signature.body, is_needed=signature.needs_body, is_lenient=is_lenient, text=text
         )
     elif route.kind == "rest" and not is_lenient:
-        await expect_no_body(request)
+        await expect_no_body(request, text)
 
 
 async def _call(request: web.Request, route: Route, arguments: dict[str, Any]) -> web.StreamResponse:

@@ -16,6 +16,7 @@ from gnomon.durations import Duration
 from gnomon.wire.problems import Problem
 from gnomon.wire.records import CLEAN_JSON
 from gnomon_web.config import Config
+from gnomon_web.http.reasons import LONGEST, REASON, takes_reason
 from gnomon_web.http.responses import JSON, PROBLEM_JSON
 from gnomon_web.http.routes import Route, RouteTable, Signature
 
@@ -158,7 +159,28 @@ def _operation(route: Route, signature: Signature, schemas: Schemas, config: Con
         schema = schemas.of(signature.body)
         body = {"schema": schema if signature.needs_body else {"anyOf": [schema, {"type": "null"}]}}
         operation["requestBody"] = {"required": signature.needs_body, "content": {JSON: body}}
+    if takes_reason(route, signature):
+        _add_reason(operation, schemas)
     return operation
+
+
+def _add_reason(operation: Json, schemas: Schemas) -> None:
+    """Describe that the reason may be a key of the body, beside those that the body has."""
+    reason: Json = {"type": ["string", "null"], "maxLength": LONGEST, "description": "The same as in the query."}
+    own: Json = {"type": "object", "properties": {}, "additionalProperties": False}
+    body = operation.setdefault("requestBody", {"required": False, "content": {JSON: {"schema": own}}})
+    content = body["content"][JSON]
+
+    def with_reason(schema: Json) -> Json:
+        if "anyOf" in schema:
+            return {"anyOf": [with_reason(one) for one in schema["anyOf"]]}
+        if "$ref" in schema:
+            return with_reason(schemas.components[schema["$ref"].rpartition("/")[2]])
+        if schema.get("type") != "object":
+            return schema
+        return {**schema, "properties": {**schema.get("properties", {}), REASON: reason}}
+
+    content["schema"] = with_reason(content["schema"])
 
 
 def _responses(route: Route, signature: Signature, schemas: Schemas, config: Config) -> Json:

@@ -124,18 +124,20 @@ def _literals(expected: Any) -> list[str]:
     return [word for member in get_args(expected) for word in _literals(member)]
 
 
-async def read_body(request: web.Request, into: type[T], *, is_needed: bool, is_lenient: bool = False) -> T | None:
+async def read_body(
+    request: web.Request, into: type[T], *, is_needed: bool, is_lenient: bool = False, text: bytes | None = None
+) -> T | None:
     """Parse a JSON body; ApiError 415, 413, 400 (not valid JSON) or 422 (not the expected keys).
 
-    It becomes a Struct, or a dict of which the handler checks the keys.
+    It becomes a Struct, or a dict of which the handler checks the keys. `text` is the body where a part was taken out.
     With `is_lenient`, keys that the Struct does not have are ignored, and values are read as parameters are.
     """
-    if not is_needed and not request.can_read_body:
+    if not is_needed and text is None and not request.can_read_body:
         return None
     if request.content_type not in {JSON, MERGE_PATCH if request.method == "PATCH" else JSON}:
         detail = f"the body must be {JSON}, got {request.content_type!r}"
         raise ApiError(UNSUPPORTED_MEDIA_TYPE, detail, errors=[culprit("header", "Content-Type", detail)])
-    body = await request.read()
+    body = await request.read() if text is None else text
     if not is_needed and body.strip() in {b"", b"null"}:
         return None
     if is_lenient and hasattr(into, "__struct_fields__"):
@@ -154,10 +156,12 @@ async def read_body(request: web.Request, into: type[T], *, is_needed: bool, is_
         raise _refused(MALFORMED_REQUEST, [culprit("body", "", f"not valid JSON: {exc}")]) from exc
 
 
-async def expect_no_body(request: web.Request) -> None:
-    """Accept an empty body or an empty object: some clients always send one."""
-    if request.can_read_body and (await request.read()).strip() not in NO_BODY:
-        raise _refused(INVALID_BODY, [culprit("body", "", "expected no body")])
+async def expect_no_body(request: web.Request, text: bytes | None = None) -> None:
+    """Accept an empty body or an empty object: some clients always send one. `text` is what a reason left of it."""
+    if text is None:
+        text = await request.read() if request.can_read_body else b""
+    if text.strip() not in NO_BODY:
+        raise _refused(INVALID_BODY, [culprit("body", "", "expected no body, or an act's reason alone")])
 
 
 def _as_parameters(body: bytes, into: Any) -> bytes:
