@@ -161,16 +161,30 @@ class RecordPage(msgspec.Struct, kw_only=True):
     next: str | None = None
 
 
+class LogSummary(msgspec.Struct, kw_only=True):
+    """What is kept of the log of a run: the numbers of its first and last line, and how many lines match the filters.
+
+    Lines before `first` are not kept. `levels` counts all kept lines as debug, info, warning and error.
+    """
+
+    first: int | None
+    last: int | None
+    total: int
+    matching: int
+    levels: dict[str, int]
+
+
 class LogPage(msgspec.Struct, kw_only=True):
     """Lines that a run logged, by number. `next` is the `after` of the next page, null where there is none yet.
 
-    Only the newest lines of a run are kept: the first number shows how many are gone.
+    Only the newest lines of a run are kept: the first number shows how many are gone. `summary` is there on request.
     """
 
     items: list[LogLine]
     after: int = 0
     limit: int = 0
     next: int | None = None
+    summary: LogSummary | None = None
 
 
 # --- jobs ---

@@ -15,7 +15,7 @@ from gnomon.domain.brief import brief_list
 from gnomon.domain.execution import Status
 from gnomon.domain.labels import MOST_LABELS, parse_label
 from gnomon.wire.problems import INVALID_PARAMETER
-from gnomon.wire.records import FullRecord, JsonObject, LogPage, Record, RecordPage
+from gnomon.wire.records import FullRecord, JsonObject, Record, RecordPage
 from gnomon_web.app_keys import IDENTITY, actor_of, kernel_of
 from gnomon_web.errors import ApiError, culprit
 from gnomon_web.http.read_shares import DEEP_OFFSET, READ_SHARES
@@ -72,13 +72,6 @@ class RecordFilters(msgspec.Struct, kw_only=True, frozen=True):
         )
 
 
-class LogFilters(msgspec.Struct, kw_only=True, frozen=True):
-    """The lines with numbers greater than `after`."""
-
-    after: Offset = 0
-    limit: Annotated[int, Meta(ge=1, le=1000)] = 200
-
-
 class FailOptions(msgspec.Struct, kw_only=True, frozen=True):
     """`reason` says why the run is known to be dead; it becomes the run's error message.
 
@@ -101,7 +94,6 @@ def routes() -> list[Route]:
         Route(path="/scheduler/jobs/{job_id}/executions", handler=list_of_job, errors=(404,), **look),
         Route(path=itself, handler=get_execution, errors=(404,), **look),
         Route(path=f"{one}/events", handler=get_events, errors=(404,), **look),
-        Route(path=f"{one}/log", handler=get_log, errors=(404,), **look),
         Route(path=f"{one}/cancel", handler=cancel, status=202, **(act | {"role": "operator"})),
         Route(path=f"{one}/mark-failed", handler=mark_failed, **(act | {"role": "admin"})),
         Route(path=itself, handler=hide, **(act | {"method": "DELETE", "role": "admin"})),
@@ -118,7 +110,7 @@ async def list_of_job(request: web.Request, job_id: str, query: RecordFilters) -
     expect_same_job(query.job_id, job_id)
     page = await _page(request, query, job_id)
     if page.total == 0:
-        await _expect_job(kernel_of(request), job_id)
+        await expect_job(kernel_of(request), job_id)
     return page
 
 
@@ -132,15 +124,6 @@ async def get_execution(request: web.Request, execution_id: str) -> FullRecord:
 async def get_events(request: web.Request, execution_id: str) -> list[JsonObject]:
     """List the events of an execution, in order, as they are in the log."""
     return await _events(request, execution_id)
-
-
-async def get_log(request: web.Request, execution_id: str, query: LogFilters) -> LogPage:
-    """List the lines that an execution logged."""
-    kernel = kernel_of(request)
-    await kernel.execution(execution_id)  # 404 for an unknown one, which the log alone does not tell from a silent one
-    lines = await kernel.log(execution_id, query.after, query.limit)
-    following = lines[-1].number if len(lines) == query.limit else None
-    return LogPage(items=lines, after=query.after, limit=query.limit, next=following)
 
 
 async def cancel(request: web.Request, execution_id: str, query: ActionReason) -> Record:
@@ -174,7 +157,7 @@ async def _page(request: web.Request, query: RecordFilters, job_id: str | None) 
     )
 
 
-async def _expect_job(kernel: KernelApi, job_id: str) -> None:
+async def expect_job(kernel: KernelApi, job_id: str) -> None:
     """Raise UnknownJobError for an id without a job and without executions of a removed one."""
     try:
         await kernel.job(job_id)

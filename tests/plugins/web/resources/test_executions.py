@@ -177,6 +177,39 @@ async def test_log_lines_come_in_pages(serve: Any) -> None:
     assert rest["next"] is None
 
 
+async def test_a_log_is_searched_and_counted_over_all_that_is_kept(serve: Any) -> None:
+    async def talks() -> None:
+        log = logging.getLogger("talks")
+        for number in range(2_500):  # the newest 2,000 are kept
+            (log.error if number % 250 == 0 else log.warning)("line %d of the Report", number)
+        log.critical("the end")
+
+    async with serve(talks) as ask:
+        path = f"/scheduler/executions/{await run(ask, 'talks')}/log"
+        plain = (await ask("GET", path)).json
+        told = (await ask("GET", f"{path}?summary=true&newest=true&limit=3")).json
+        errors = (await ask("GET", f"{path}?summary=true&level=error&limit=1000")).json
+        found = (await ask("GET", f"{path}?summary=true&q=LINE%201000%20of&limit=1")).json
+        none = (await ask("GET", f"{path}?level=error&q=nothing")).json
+        earlier = (await ask("GET", f"{path}?newest=true&limit=2&before=2000")).json
+        pages = [(await ask("GET", f"{path}?level=error&limit=5")).json]
+        pages.append((await ask("GET", f"{path}?level=error&limit=5&after={pages[0]['next']}")).json)
+        wrong = await ask("GET", f"{path}?level=loud")
+
+    assert plain["summary"] is None
+    kept = {"first": 502, "last": 2501, "total": 2000, "levels": {"debug": 0, "info": 0, "warning": 1992, "error": 8}}
+    assert told["summary"] == {**kept, "matching": 2000}
+    assert [line["number"] for line in told["items"]] == [2499, 2500, 2501]
+    assert errors["summary"] == {**kept, "matching": 8}
+    assert [line["number"] for line in errors["items"]] == [751, 1001, 1251, 1501, 1751, 2001, 2251, 2501]
+    assert [line["number"] for line in found["items"]] == [1001]
+    assert found["summary"]["matching"] == 1
+    assert (none["items"], none["next"], none["summary"]) == ([], None, None)
+    assert [line["number"] for line in earlier["items"]] == [1998, 1999]
+    assert [line["number"] for page in pages for line in page["items"]] == [line["number"] for line in errors["items"]]
+    assert wrong.culprits == [("query", "level")]
+
+
 # --- acts ---
 
 
