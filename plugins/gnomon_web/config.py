@@ -60,6 +60,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keep_alive: Duration = Duration(minutes=1)
     body_limit: int = 1024 * 1024
     max_connections: int = 500
+    public_badges: bool = False
 
     def __post_init__(self) -> None:
         """Refuse values that are not valid, and a server that would be open to the world."""
