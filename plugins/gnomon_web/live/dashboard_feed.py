@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from gnomon import JobRemoved, KernelEvent, Progress
+from gnomon.domain.events import JobEvent
 from gnomon_web.app_keys import AUTHENTICATOR, IDENTITY, kernel_of
 from gnomon_web.http.responses import encode_json
 from gnomon_web.live.ack_window import AckWindow
@@ -23,6 +24,7 @@ from gnomon_web.live.messages import (
     Delta,
     Heartbeat,
     Hello,
+    JobTotals,
     NewTopics,
     Ping,
     Pong,
@@ -163,9 +165,16 @@ class DashboardFeed:
             events=msgspec.Raw(b"[%b]" % bodies),
             jobs=list(jobs.values()),
             removed=sorted(_removed(part) - jobs.keys()),  # a job that was added again is not removed
+            totals=await self._job_totals(part),
             resumed=is_resuming,
         )
         return text_frame(encode_json(delta))
+
+    async def _job_totals(self, part: Slice) -> JobTotals | None:
+        if not any(isinstance(entry.event, JobEvent) for entry in part.entries):
+            return None
+        views = await self._kernel.jobs()
+        return JobTotals(jobs=len(views), paused=sum(view.state.paused for view in views))
 
     async def _send_snapshot(self, reason: Reason) -> None:
         shared = await self._live.snapshots.take(self._request, self._cursor)
@@ -178,6 +187,7 @@ class DashboardFeed:
             version=VERSION,
             role=self._identity.role,
             actor=self._identity.name,
+            totals=shared.totals,
             jobs=shared.jobs,
             running=shared.running,
             recent=shared.recent,

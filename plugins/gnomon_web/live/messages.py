@@ -57,7 +57,7 @@ def read_message(text: str) -> Hello | Ack | NewTopics | Ping:
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="snapshot"):
-    """Everything that a dashboard shows, as of `seq` or a little later.
+    """What a dashboard shows first, as of `seq` or a little later. `totals` say how much there is of each.
 
     Records may be ahead of `seq`: ignore an event whose version the record already has.
     """
@@ -69,20 +69,29 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="sn
     version: str
     role: Access
     actor: str
+    totals: Any
     jobs: msgspec.Raw
     running: msgspec.Raw
     recent: msgspec.Raw
     health: HealthReport
 
 
+class JobTotals(msgspec.Struct, frozen=True):
+    """How many jobs there are, and how many of them are paused."""
+
+    jobs: int
+    paused: int
+
+
 class Delta(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="delta", omit_defaults=True):
-    """The events up to `seq`, and the jobs that they change."""
+    """The events up to `seq`, the jobs that they change, and the totals of jobs if one was added, removed or paused."""
 
     seq: int
     now: datetime
     events: msgspec.Raw
     jobs: list[Any]
     removed: list[str]
+    totals: JobTotals | None = None
     resumed: bool = False
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections.abc import Collection
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 from aiohttp import web
 
-from gnomon import Execution, ExecutionQuery, KernelApi
+from gnomon import ExecutionQuery, KernelApi, Page
+from gnomon.api import JobView
 from gnomon.domain.brief import brief_list
 from gnomon.domain.execution import Status
 from gnomon.wire.records import JobSummary, Record
@@ -20,23 +23,35 @@ from gnomon_web.live.health_feed import SharedHealth
 from gnomon_web.live.tail import Tail
 from gnomon_web.resources.etas import records_of
 from gnomon_web.resources.health import HealthReport
-from gnomon_web.resources.jobs import summaries
+from gnomon_web.resources.jobs import summaries, views_of
+from gnomon_web.resources.last_executions import LAST_EXECUTIONS
 
 MAX_FINISHED = 100
 """Finished runs in a snapshot, the newest ones."""
-MAX_UNFINISHED = 1_000
-"""Scheduled and running runs in a snapshot, the newest ones."""
+MAX_UNFINISHED = 200
+"""Running runs in a snapshot, the newest ones, then scheduled ones."""
+MAX_JOBS = 200
+"""Jobs in a snapshot: all, or those that matter most. A dashboard requests others when it shows them."""
 REUSE_S = 0.2
 """Seconds for which a snapshot is reused: after a restart all dashboards connect at once."""
-PAGE = 200
-UNFINISHED: Final[tuple[Status, ...]] = ("scheduled", "running")
+LATEST = datetime.max.replace(tzinfo=UTC)
 FINISHED: Final[tuple[Status, ...]] = ("success", "failed", "missed", "cancelled")
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """How many there are of what a snapshot has a part of: jobs, paused ones, running and scheduled executions."""
+
+    jobs: int
+    paused: int
+    running: int
+    scheduled: int
 
 
 class SharedSnapshot(msgspec.Struct, frozen=True):
     """The parts of a snapshot that all dashboards share; it is at least as new as position `seq`."""
 
     seq: int
+    totals: Totals
     jobs: msgspec.Raw
     running: msgspec.Raw
     recent: msgspec.Raw
@@ -68,38 +83,48 @@ class Snapshots:
 
     async def jobs(self, request: web.Request, job_ids: Collection[str]) -> dict[str, JobSummary]:
         """Return these jobs by id, without those that have been removed."""
-        if not job_ids:
-            return {}
-        views = [view for view in await kernel_of(request).jobs() if view.job.id in job_ids]
-        return {summary.id: summary for summary in await summaries(request, views)}
+        views = await views_of(kernel_of(request), job_ids)
+        return {summary.id: summary for summary in await summaries(request, views)} if views else {}
 
     async def _take(self, request: web.Request) -> SharedSnapshot:
         seq = self._tail.head  # read first: events that arrive in between are sent again, never left out
         kernel = kernel_of(request)
-        jobs = await summaries(request, await kernel.jobs())
-        # In this order, a run that ends in between is in both lists instead of in neither.
-        running = await _executions(kernel, UNFINISHED, MAX_UNFINISHED)
+        views = await kernel.jobs()
+        jobs = await summaries(request, await _chosen(request, views))
+        # In this order, a run that starts or ends in between is in two lists instead of in none.
+        scheduled = await _executions(kernel, ("scheduled",), MAX_UNFINISHED)
+        running = await _executions(kernel, ("running",), MAX_UNFINISHED)
         recent = await _executions(kernel, FINISHED, MAX_FINISHED)
+        begun = {run.id for run in running.items}
+        waiting = [run for run in scheduled.items if run.id not in begun][: MAX_UNFINISHED - len(begun)]
+        paused = sum(view.state.paused for view in views)
         return SharedSnapshot(
             seq=seq,
+            totals=Totals(jobs=len(views), paused=paused, running=running.total, scheduled=scheduled.total),
             jobs=_raw(jobs),
-            running=_raw(await records_of(request, brief_list(running))),
-            recent=_raw([Record.of(one) for one in brief_list(recent)]),
+            running=_raw(await records_of(request, brief_list([*running.items, *waiting]))),
+            recent=_raw([Record.of(one) for one in brief_list(recent.items)]),
             health=await self._health.read(request),
         )
 
 
-async def _executions(kernel: KernelApi, status: tuple[Status, ...], limit: int) -> list[Execution]:
-    found: list[Execution] = []
-    cursor: str | None = None
-    while len(found) < limit:
-        page = await kernel.executions(
-            ExecutionQuery(status=status, limit=min(PAGE, limit - len(found)), cursor=cursor, brief=True)
-        )
-        found += page.items
-        if (cursor := page.next) is None:
-            break
-    return found
+async def _chosen(request: web.Request, views: list[JobView]) -> list[JobView]:
+    """Return the jobs that a dashboard shows first: those with runs, those that fail, then those that are due next."""
+    if len(views) <= MAX_JOBS:
+        return views
+    last = await request.app[LAST_EXECUTIONS].of(view.job.id for view in views)
+
+    def rank(view: JobView) -> tuple[bool, bool, bool, datetime]:
+        newest = last[view.job.id]
+        is_busy = bool(view.running or view.waiting or view.lingering)
+        is_failing = newest is not None and newest.status == "failed"
+        return not is_busy, not is_failing, view.next_fire is None, view.next_fire or LATEST
+
+    return heapq.nsmallest(MAX_JOBS, views, key=rank)
+
+
+async def _executions(kernel: KernelApi, status: tuple[Status, ...], limit: int) -> Page:
+    return await kernel.executions(ExecutionQuery(status=status, limit=limit, brief=True))
 
 
 def _raw(value: Any) -> msgspec.Raw:

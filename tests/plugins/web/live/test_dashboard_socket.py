@@ -330,8 +330,44 @@ async def test_pages_that_connect_together_share_one_snapshot(serve: Any, monkey
             async with site.dashboard() as page:
                 seen.append((await page.next("snapshot"))["seq"])
 
-        assert len(taken) == 1 + len(["running", "recent"]), "once for each list, and for the job's last run"
+        assert len(taken) == 1 + len(["scheduled", "running", "recent"]), (
+            "once for each list, and the last run of the job"
+        )
         await site.run("quick")
         await site.has_told_all()
         async with site.dashboard() as page:
             assert (await page.next("snapshot"))["seq"] > seen[-1], "never older than what was sent"
+
+
+async def test_a_snapshot_has_the_jobs_that_matter_and_says_how_many_there_are(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "MAX_JOBS", 4)
+    monkeypatch.setattr(snapshots, "MAX_UNFINISHED", 3)
+    gate = asyncio.Event()
+
+    async def waits() -> None:
+        await gate.wait()
+
+    async def fails() -> None:
+        raise ValueError
+
+    jobs = [Job(id=f"idle{number}", func=waits, paused=number == 0) for number in range(9)]
+    busy = [Job(id=name, func=waits, max_instances=2, overlap="queue") for name in ("busy", "zeal")]
+    due = Job(id="zz", func=waits, cron="0 0 1 1 *")
+    async with serve(*jobs, *busy, Job(id="zfails", func=fails), due) as site:
+        await site.run("zfails")
+        for _ in range(4):
+            await site.kernel.trigger("busy")
+        await site.kernel.trigger("zeal")
+        await site.has_told_all()
+        async with site.dashboard() as page:
+            snapshot = await page.next("snapshot")
+            await site.kernel.pause("idle8")
+            delta = await page.next("delta")
+        gate.set()
+
+    assert [job["id"] for job in snapshot["jobs"]] == ["busy", "zeal", "zfails", "zz"]
+    assert snapshot["totals"] == {"jobs": 13, "paused": 1, "running": 3, "scheduled": 2}
+    assert [run["status"] for run in snapshot["running"]] == ["running"] * 3, "what runs comes first"
+    assert delta["totals"] == {"jobs": 13, "paused": 2}
