@@ -24,6 +24,7 @@ from gnomon_web.auth.sessions import Sessions
 from gnomon_web.auth.shared_claims import SharedClaims
 from gnomon_web.auth.tickets import TICKETS, Tickets
 from gnomon_web.config import Config
+from gnomon_web.dashboard.pages import show_missing
 from gnomon_web.http import docs_page, openapi
 from gnomon_web.http.connections import Connections, Limits
 from gnomon_web.http.contributed_calls import callable_by_others
@@ -39,14 +40,17 @@ from gnomon_web.http.routes import RouteTable
 from gnomon_web.live.connections import LIVE_CONNECTIONS
 from gnomon_web.projections import Projections
 from gnomon_web.resources import (
+    badges,
     executions,
     health,
     history,
     job_orders,
+    job_states,
     jobs,
     kernels,
     metrics,
     operators,
+    run_log,
     run_orders,
     sessions,
     single_sign_on,
@@ -64,9 +68,11 @@ SHUTDOWN_LIMIT_S = 3.0
 """Seconds that a stopping server waits for answers in progress."""
 MODULES = (
     jobs,
+    job_states,
     job_orders,
     operators,
     executions,
+    run_log,
     run_orders,
     history,
     statistics,
@@ -80,6 +86,7 @@ MODULES = (
     openapi,
     docs_page,
     live,
+    badges,
     dashboard,
 )
 """Every module with `routes()`, in the order of the OpenAPI document."""
@@ -110,7 +117,7 @@ def new_app(config: Config, table: RouteTable, base_path: str = "", more: Sequen
 
     The middlewares `more` are called within those that log requests and answer errors.
     """
-    middlewares = [note_request, log_access, answer_errors, *more, check_origin]
+    middlewares = [note_request, log_access, answer_errors, show_missing, *more, check_origin]
     app = web.Application(middlewares=middlewares, client_max_size=config.body_limit)
     for route, signature in table:
         resource = app.router.add_resource(base_path + route.path)

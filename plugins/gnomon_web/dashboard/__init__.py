@@ -5,7 +5,7 @@ The files under `static/` need no build step. They contain no data and are publi
 
 from __future__ import annotations
 
-from gnomon_web.dashboard.pages import asset, page
+from gnomon_web.dashboard.pages import asset, page, page_of_job, page_of_run
 from gnomon_web.http.routes import Route
 
 PAGES = ("/", "/jobs", "/jobs/{job_id}", "/runs", "/runs/{execution_id}", "/alerts")
@@ -14,5 +14,9 @@ PAGES = ("/", "/jobs", "/jobs/{job_id}", "/runs", "/runs/{execution_id}", "/aler
 
 def routes() -> list[Route]:
     """Return the routes of the page and its files."""
-    pages = [Route(method="GET", path=path, handler=page, role="public", kind="asset") for path in PAGES]
+    handlers = {"/jobs/{job_id}": page_of_job, "/runs/{execution_id}": page_of_run}
+    pages = [
+        Route(method="GET", path=path, handler=handlers.get(path, page), role="public", kind="asset", scoped=True)
+        for path in PAGES
+    ]
     return [*pages, Route(method="GET", path="/ui/{build}/{path:.+}", handler=asset, role="public", kind="asset")]
