@@ -65,7 +65,7 @@ def build() -> Build:
         "app.js.map": bundled.source_map(),
         "app.css": "".join(_CSS_COMMENT.sub("", found[path]) for path in sheets),
         "icon.svg": found["icon.svg"],
-        **bundled.lazy,
+        **bundled.lazy(),
     }
     served = {path: _asset(path, text.encode()) for path, text in texts.items()}
     digest = hashlib.sha256()

@@ -1,7 +1,10 @@
-"""Bundles the modules of the page into one, so that the browser makes one request; the code itself is not rewritten.
+"""Bundles the modules of the page, so that the browser makes one request; the code itself is not rewritten.
 
 Names and lines within a module stay as they are: imports are removed, and each module follows those that it imports.
 A top-level name may therefore be declared in one module only, and modules may not import each other in a circle.
+
+A module that is imported lazily, `import('./views/run.js')`, is the beginning of a chunk: a separate file, with the
+modules that only it needs. What a chunk needs of the first bundle it imports from there.
 """
 
 from __future__ import annotations
@@ -9,13 +12,17 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+from collections.abc import Iterable, Mapping
 from graphlib import TopologicalSorter
 
 import msgspec
 
+MAIN = "app.js"
+"""The file of the first bundle."""
+
 _COMMENT = re.compile(r"/\*\*.*?\*/ ?|^[ ]*//[^\n]*", re.DOTALL | re.MULTILINE)
 _INDENT = re.compile(r"`[^`]*`|^ +", re.MULTILINE)
-_IMPORT = re.compile(r"^import (?:\* as (?P<all>\w+)|\{[^}]*\}) from '(?P<path>[^']+)';", re.MULTILINE)
+_IMPORT = re.compile(r"^import (?:\* as (?P<all>\w+)|\{(?P<names>[^}]*)\}) from '(?P<path>[^']+)';", re.MULTILINE)
 _LAZY_IMPORT = re.compile(r"(?<=\bimport\(')[^']+(?='\))")
 _EXPORT = re.compile(r"^export (?:async )?(?:const|let|class|function) (\w+)", re.MULTILINE)
 
@@ -29,17 +36,21 @@ class Module(msgspec.Struct, frozen=True):
 
 
 class Bundle(msgspec.Struct, frozen=True):
-    """The bundled modules in order, and those that the page imports lazily."""
+    """The modules of the first bundle, in order, and those of each chunk."""
 
     modules: list[Module]
-    lazy: dict[str, str]
+    chunks: dict[str, list[Module]]
 
     def text(self) -> str:
-        """Return the bundle. It exports everything that its modules export."""
-        return "".join(module.code for module in self.modules)
+        """Return the first bundle. It exports everything that its modules export."""
+        return _joined(self.modules)
+
+    def lazy(self) -> dict[str, str]:
+        """Return the chunks."""
+        return {path: _joined(modules) for path, modules in self.chunks.items()}
 
     def source_map(self) -> str:
-        """Return an index source map (ECMA-426) with a section for each module."""
+        """Return an index source map (ECMA-426) with a section for each module of the first bundle."""
         sections, line = [], 0
         for module in self.modules:
             lines = module.code.count("\n")
@@ -50,23 +61,89 @@ class Bundle(msgspec.Struct, frozen=True):
         return json.dumps({"version": 3, "sections": sections})
 
 
+class _Import(msgspec.Struct, frozen=True):
+    """What a module imports from another one: some names, or all of them under one name."""
+
+    path: str
+    names: tuple[str, ...]
+    all_as: str | None
+
+
 def bundle(sources: dict[str, str]) -> Bundle:
     """Bundle modules, given by their paths."""
     stripped = {path: _strip(text) for path, text in sources.items()}
-    lazy = {_resolve(path, found) for path, text in stripped.items() for found in _LAZY_IMPORT.findall(text)}
-    imports = {path: list(_IMPORT.finditer(text)) for path, text in stripped.items() if path not in lazy}
-    graph = {path: [_resolve(path, one["path"]) for one in found] for path, found in imports.items()}
-    namespaces = {
-        _resolve(path, one["path"]): one["all"] for path, found in imports.items() for one in found if one["all"]
-    }
-    modules = []
-    for path in TopologicalSorter(graph).static_order():
-        code = _IMPORT.sub(lambda found: "\n" * found[0].count("\n"), stripped[path])
-        code = _LAZY_IMPORT.sub(lambda found: f"./{_resolve(path, found[0])}", code)  # noqa: B023  # called at once
-        if path in namespaces:
-            code = code.rstrip("\n") + f" const {namespaces[path]} = {{ {', '.join(_EXPORT.findall(code))} }};\n"
-        modules.append(Module(path, sources[path], code))
-    return Bundle(modules, {path: stripped[path] for path in sorted(lazy)})
+    imports = {path: _imports(path, text) for path, text in stripped.items()}
+    starts = sorted({_resolve(path, found) for path, text in stripped.items() for found in _LAZY_IMPORT.findall(text)})
+    closures = {start: _closure(start, imports) for start in starts}
+    first = set(stripped) - {path for found in closures.values() for path in found}
+    first |= {path for root in first for path in _closure(root, imports)}
+    namespaces = {one.path: one.all_as for found in imports.values() for one in found if one.all_as}
+
+    def made(paths: Iterable[str], file: str) -> list[Module]:
+        wanted = set(paths)
+        graph = {path: [one.path for one in imports[path] if one.path in wanted] for path in sorted(wanted)}
+        return [
+            Module(path, sources[path], _code(path, stripped[path], file, namespaces))
+            for path in TopologicalSorter(graph).static_order()
+        ]
+
+    chunks = {}
+    owners: dict[str, str] = {}
+    for start, closure in closures.items():
+        own = closure - first
+        for path in own:
+            if (other := owners.setdefault(path, start)) != start:
+                raise ValueError(f"{path} belongs to the chunks {other} and {start}: import it in the first bundle")
+        needed = {
+            one.all_as or name
+            for path in own
+            for one in imports[path]
+            if one.path in first
+            for name in one.names or [""]
+        }
+        chunks[start] = _with_imports(made(own, start), needed, start)
+    return Bundle(made(first, MAIN), chunks)
+
+
+def _joined(modules: list[Module]) -> str:
+    return "".join(module.code for module in modules)
+
+
+def _imports(path: str, text: str) -> list[_Import]:
+    return [
+        _Import(_resolve(path, one["path"]), tuple((one["names"] or "").replace(",", " ").split()), one["all"])
+        for one in _IMPORT.finditer(text)
+    ]
+
+
+def _closure(start: str, imports: Mapping[str, list[_Import]]) -> set[str]:
+    """Return a module and all that it imports, directly or not; what is imported lazily does not count."""
+    found, waiting = set(), [start]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += [one.path for one in imports[path]]
+    return found
+
+
+def _code(path: str, text: str, file: str, namespaces: Mapping[str, str | None]) -> str:
+    """Return the code of a module in a file."""
+    code = _IMPORT.sub(lambda found: "\n" * found[0].count("\n"), text)
+    code = _LAZY_IMPORT.sub(lambda found: _relative(_resolve(path, found[0]), file), code)
+    if path in namespaces:
+        exported = ", ".join(_EXPORT.findall(code))
+        code = code.rstrip("\n") + f" export const {namespaces[path]} = {{ {exported} }};\n"
+    return code
+
+
+def _with_imports(modules: list[Module], names: set[str], file: str) -> list[Module]:
+    """Add the import of the first bundle to the first line of a chunk."""
+    if not names:
+        return modules
+    head, *rest = modules
+    line = f"import {{ {', '.join(sorted(names))} }} from '{_relative(MAIN, file)}';"
+    return [msgspec.structs.replace(head, code=line + head.code), *rest]
 
 
 def _strip(text: str) -> str:
@@ -77,3 +154,9 @@ def _strip(text: str) -> str:
 
 def _resolve(path: str, relative: str) -> str:
     return posixpath.normpath(posixpath.join(posixpath.dirname(path), relative))
+
+
+def _relative(path: str, file: str) -> str:
+    """Return the specifier by which a file imports another one."""
+    found = posixpath.relpath(path, posixpath.dirname(file) or ".")
+    return found if found.startswith(".") else f"./{found}"

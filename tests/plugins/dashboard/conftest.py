@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
+import re
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
@@ -113,8 +115,12 @@ class Coverage:
         for module in bundle.modules:
             yield module.path, module.code, self.run["app.js"][start : start + len(module.code)]
             start += len(module.code)
-        for path, code in bundle.lazy.items():
-            yield path, code, self.run.get(path, bytearray(len(code)))
+        for path, modules in bundle.chunks.items():
+            start = 0
+            run = self.run.get(path, bytearray(sum(len(module.code) for module in modules)))
+            for module in modules:
+                yield module.path, module.code, run[start : start + len(module.code)]
+                start += len(module.code)
 
 
 class Window:
@@ -186,9 +192,15 @@ class Window:
 
     async def inside(self, code: str, arg: Any = None) -> Any:
         """Run code in the page, where `m` holds the exports of its modules."""
-        address = f"{self.server}/ui/{build().name}/app.js"
+        used = set(re.findall(r"\bm\.(\w+)", code))
+        files = ["app.js", *(path for path, names in _exports_of_chunks().items() if names & used)]
+        addresses = [f"{self.server}/ui/{build().name}/{path}" for path in files]
         return await self.page.evaluate(
-            f"async ([address, arg]) => {{ const m = await import(address); return {code} }}", [address, arg]
+            f"""async ([addresses, arg]) => {{
+                const m = Object.assign({{}}, ...await Promise.all(addresses.map((one) => import(one))));
+                return {code}
+            }}""",
+            [addresses, arg],
         )
 
     async def count(self) -> None:
@@ -199,6 +211,14 @@ class Window:
             self._coverage.add((await self._devtools.send("Profiler.takePreciseCoverage"))["result"])
         except Error:
             self._died(self.page)
+
+
+@functools.cache
+def _exports_of_chunks() -> dict[str, set[str]]:
+    return {
+        path: set(re.findall(r"^export (?:async )?(?:const|let|class|function) (\w+)", text, re.MULTILINE))
+        for path, text in build().bundle.lazy().items()
+    }
 
 
 class Browsers:

@@ -189,6 +189,38 @@ async def test_the_page_works_with_the_keyboard_alone(open_page: Any, day: str) 
     await expect(page.locator("html")).to_have_attribute("data-theme", "light")
 
 
+async def test_each_chart_is_one_tab_stop_and_arrows_move_between_its_marks(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/?window=24h")
+    page, press = window.page, window.page.keyboard.press
+    for path, chart in (("/", "svg.lanes"), ("/jobs/financials", "svg.durations")):
+        await window.follow(path)
+        await window.loaded()
+        await expect(page.locator(f"{chart} a[tabindex='0']")).to_have_count(1)
+        await page.locator(f"{chart} a[tabindex='0']").focus()
+        newest = await page.locator(":focus").get_attribute("href")
+        await press("ArrowLeft")
+        await expect(page.locator(f"{chart} a:focus")).not_to_have_attribute("href", newest)
+        await press("ArrowRight")
+        await expect(page.locator(f"{chart} a:focus")).to_have_attribute("href", newest)
+        await press("Home")
+        first = await page.locator(":focus").get_attribute("href")
+        assert first != newest
+        if chart == "svg.lanes":
+            await press("ArrowUp")
+            await expect(page.locator(f"{chart} a:focus")).not_to_have_attribute("href", first)
+            first = await page.locator(":focus").get_attribute("href")
+        # The chart is drawn again beneath the focus.
+        await page.locator(chart).evaluate("(chart) => (chart.dataset.old = 'yes')")
+        await page.set_viewport_size({"width": 1200 if path == "/" else 1260, "height": 860})
+        await expect(page.locator(f"{chart}[data-old]")).to_have_count(0)
+        await expect(page.locator(f"{chart} a:focus")).to_have_attribute("href", first)
+        await press("Tab")
+        await expect(page.locator(f"{chart} a:focus")).to_have_count(0)
+    await page.locator("svg.durations a[tabindex='0']").focus()
+    await press("Enter")
+    await page.wait_for_url("**/runs/*")
+
+
 async def test_shortcuts_can_be_disabled_permanently(open_page: Any, day: str) -> None:
     window = await open_page(day, "/?panel=keys")
     await window.page.get_by_label("Shortcuts enabled").uncheck()

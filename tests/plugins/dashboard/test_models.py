@@ -378,3 +378,22 @@ async def test_the_store_keeps_the_newest_runs_and_drops_hidden_ones(lab: Any) -
     assert "new" in told["ids"]
     assert "news" not in told["ids"]
     assert told["name"] == "New"
+
+
+async def test_runs_that_the_page_does_not_hold_are_counted(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/")
+    told = await window.inside("""(() => {
+        const jobs = m.jobIds.peek().map((id) => m.jobOf(id));
+        const totals = { jobs: jobs.length, paused: 1, running: 5, scheduled: 3 };
+        m.loadSnapshot({ log: '', seq: 0, version: '', now: '', jobs, totals, running: [], recent: [], health: {} });
+        const counts = () => [m.runningCount.value, m.waitingCount.value];
+        const seen = [counts()];
+        const at = '2026-11-25T12:29:00Z';
+        for (const [type, more] of [['started', {}], ['succeeded', { execution_time: 1 }], ['cancelled', {}], ['progress', {}]]) {
+            m.applyDelta({ seq: 1, now: '', events: [{ type, stream: `x${type}`, version: 4, position: 1, at, job_id: 'news', ...more }] });
+            seen.push(counts());
+        }
+        return seen;
+    })()""")
+    assert told == [[5, 3], [6, 2], [5, 2], [5, 1], [5, 1]]
+    await expect(window.page.locator(".counter.running .figure")).to_have_text("5")

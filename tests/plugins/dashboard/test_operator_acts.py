@@ -193,6 +193,7 @@ async def test_the_runs_of_the_jobs_with_a_tag_are_cancelled_after_a_dialog_coun
     window = await open_page(served.url, "/jobs?tag=night")
     page, form = window.page, window.page.locator("dialog[open]")
 
+    await page.get_by_label("Select all").check()
     await page.get_by_role("button", name="Cancel 3 runs").click()
     await expect(form.get_by_role("heading")).to_have_text("Cancel these 3 runs?")
     await expect(form.locator(".names li")).to_have_text(["job0 ×2", "job1"])

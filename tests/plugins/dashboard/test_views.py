@@ -342,10 +342,8 @@ async def test_an_unknown_address_says_so(open_page: Any, day: str) -> None:
     window = await open_page(day, "/jobs/nobody", allowed=("404",))
     page = window.page
     await expect(page.locator("h1")).to_have_text("Job nobody not found")
-    await expect(page.get_by_role("alert").first).to_contain_text("nobody")
     await window.go("/runs/6b06e266e2ae0a18078f43ee")
-    await expect(page.locator("h1")).to_have_text("This run cannot be shown")
-    await page.get_by_role("button", name="Try again").click()
+    await expect(page.locator("h1")).to_have_text("Run not found")
     await window.follow("/nowhere")
     await expect(page.locator("h1")).to_have_text("Page not found")
     await page.get_by_role("link", name="Overview").last.click()
@@ -464,7 +462,7 @@ async def test_runs_of_a_job_are_navigated_in_order(open_page: Any, day: str) ->
     await page.wait_for_url(f"**/{newest_first[0]}")
 
 
-async def test_the_log_of_a_run_grows_live_and_is_filtered_by_level(open_page: Any, serve: Any) -> None:
+async def test_the_log_of_a_run_grows_live_and_is_searched_on_the_server(open_page: Any, serve: Any) -> None:
     more, end = asyncio.Event(), asyncio.Event()
 
     async def talks() -> None:
@@ -480,7 +478,11 @@ async def test_the_log_of_a_run_grows_live_and_is_filtered_by_level(open_page: A
     served = await serve(Job(id="talks", func=talks))
     run = (await served.kernel.trigger("talks", actor="test")).execution.id
     window = await open_page(
-        served.url, f"/runs/{run}", permissions=["clipboard-read", "clipboard-write"], allowed=("ERR_FAILED",)
+        served.url,
+        f"/runs/{run}",
+        height=1600,  # the whole log is in view
+        permissions=["clipboard-read", "clipboard-write"],
+        allowed=("ERR_FAILED",),
     )
     page = window.page
     await expect(page.locator(".log .line").first).to_contain_text("red and ‹U+202E›turned around")
@@ -502,19 +504,49 @@ async def test_the_log_of_a_run_grows_live_and_is_filtered_by_level(open_page: A
     await expect(page.get_by_role("button", name="Copy: Log")).to_have_text("Copied")
     assert "it burns" in await page.evaluate("navigator.clipboard.readText()")
     await page.get_by_label("Search the log").fill("LINE 5")
-    await expect(page.locator(".log-panel")).to_contain_text("11 of the last 62 lines")
+    summary = page.locator(".log-summary")
+    await expect(summary).to_contain_text("11 of 62 kept lines match")
     await expect(page.locator(".log .line")).to_have_count(11)
-    async with page.expect_download() as saving:
-        await page.get_by_role("button", name="Download").click()
-    saved = await saving.value
-    assert saved.suggested_filename == f"{run}.log"
-    lines = Path(await saved.path()).read_text("utf-8").splitlines()
-    assert len(lines) == 62, "the whole log, regardless of the filter"
-    assert lines[-1].endswith("error it burns")
+    for name, many, last in (("Download 11 lines", 11, "line 59"), ("Download", 62, "error it burns")):
+        if many == 62:
+            await page.get_by_label("Search the log").fill("")
+            await expect(summary).to_contain_text("62 lines")
+        async with page.expect_download() as saving:
+            await page.get_by_role("button", name=name, exact=True).click()
+        saved = await saving.value
+        assert saved.suggested_filename == f"{run}.log"
+        lines = Path(await saved.path()).read_text("utf-8").splitlines()
+        assert (len(lines), lines[-1].endswith(last)) == (many, True)
+
     await page.route("**/log?*", lambda route: route.abort())
     await page.get_by_role("button", name="Download").click()
     await expect(page.locator(".toasts")).to_contain_text("Loading failed")
     end.set()
+
+
+async def test_a_log_that_was_cut_says_how_much_and_counts_all_that_is_kept(open_page: Any, serve: Any) -> None:
+    async def floods() -> None:
+        for number in range(2_462):  # the newest 2,000 lines are kept
+            log = logging.getLogger("floods")
+            (log.error if number in {10, 700, 800, 900} else log.warning)("drop %d", number)
+
+    served = await serve(Job(id="floods", func=floods))
+    run = (await served.kernel.trigger("floods", actor="test")).execution.id
+    await served.kernel.wait(run)
+    window = await open_page(served.url, f"/runs/{run}")
+    page = window.page
+    lines, summary = page.locator(".log .line"), page.locator(".log-summary")
+    told = ["3 errors", "1,997 warnings", "2,000 lines", "the newest 1,000 are shown", "lines 1–462 not kept"]
+    await expect(summary).to_contain_text(re.compile(".*".join(told)))
+    await expect(lines).to_have_count(1000)
+
+    await page.get_by_role("button", name="Show earlier lines").click()
+    await expect(lines).to_have_count(2000)
+    await expect(lines.first).to_contain_text("drop 462")
+    await expect(summary).not_to_contain_text("shown")
+    await page.get_by_role("button", name="3 errors").click()
+    await expect(lines.locator(".text")).to_have_text(["drop 700", "drop 800", "drop 900"])
+    await expect(summary).to_contain_text("3 of 2,000 kept lines match")
 
 
 # --- alerts, system, languages ---

@@ -6,20 +6,24 @@ import { go, refine, route, startRoutes } from './core/router.js';
 import { startClock } from './model/clock.js';
 import { link } from './model/connection_state.js';
 import { connect } from './model/session.js';
+import { followRecentRuns } from './model/recent_runs.js';
 import * as store from './model/store.js';
 import { actByKey, openMenu } from './components/menu.js';
 import { nextTheme, shell, startTheme } from './components/shell.js';
-import { skeleton } from './components/common.js';
+import { nothingHere, skeleton } from './components/common.js';
+import { clean } from './model/sanitize.js';
 import { alertsView } from './views/alerts.js';
-import { helpDrawer } from './views/shortcuts_help.js';
-import { jobView } from './views/job.js';
 import { jobsView } from './views/jobs.js';
-import { loginView } from './views/login.js';
+import { focusHeading, lazily } from './views/lazily.js';
 import { overview } from './views/overview.js';
-import { runView } from './views/run.js';
 import { runsView } from './views/runs.js';
-import { systemDrawer } from './views/system.js';
 import { language, startLanguage, t } from './i18n/index.js';
+
+const jobView = lazily(() => import('./views/job.js').then((found) => found.jobView));
+const runView = lazily(() => import('./views/run.js').then((found) => found.runView));
+const loginView = lazily(() => import('./views/login.js').then((found) => found.loginView));
+const systemDrawer = lazily(() => import('./views/system.js').then((found) => found.systemDrawer), () => null);
+const helpDrawer = lazily(() => import('./views/shortcuts_help.js').then((found) => found.helpDrawer), () => null);
 
 /** @type {[RegExp, (id: string) => any][]} */
 const VIEWS = [
@@ -37,7 +41,7 @@ function view(path) {
     const found = pattern.exec(path);
     if (found) return make(decodeURIComponent(found[1] ?? ''));
   }
-  return h('div', { class: 'page' }, h('h1', { tabindex: -1 }, t('nothing.here')), h('p', null, h('a', { href: '/' }, t('nav.overview'))));
+  return nothingHere(t('nothing.here'), t('nothing.text', { path: clean(path) }));
 }
 
 /** The view is rebuilt only for another path; it follows its filters in the query by itself. */
@@ -55,9 +59,7 @@ function main() {
 function panels() {
   const wanted = computed(() => route.value.query.panel ?? '');
   return () => {
-    const panel = wanted.value === 'system' ? systemDrawer() : wanted.value === 'keys' ? helpDrawer() : null;
-    if (panel) queueMicrotask(() => panel.isConnected && !panel.open && panel.showModal());
-    return panel;
+    return wanted.value === 'system' ? systemDrawer() : wanted.value === 'keys' ? helpDrawer() : null;
   };
 }
 
@@ -66,8 +68,8 @@ const TITLES = /** @type {Record<string, any>} */ ({ '': 'nav.overview', jobs: '
 /** The title of the tab: the job or run, then the section. @param {string} path */
 function titleOf(path) {
   const [, section, id] = path.split('/');
-  const place = TITLES[section] ? t(TITLES[section]) : t('nothing.here');
-  if (!id) return `${place} · Gnomon`;
+  const place = VIEWS.some(([pattern]) => pattern.test(path)) ? t(TITLES[section]) : t('nothing.here');
+  if (!id || place === t('nothing.here')) return `${place} · Gnomon`;
   const name = section === 'jobs' ? store.jobName(decodeURIComponent(id)) : store.jobName(store.runOf(id)?.job_id ?? '') || id;
   return `${name} · ${place} · Gnomon`;
 }
@@ -86,7 +88,7 @@ function startPage() {
     before = path;
     // A new view starts at its top, and its heading announces it.
     scrollTo({ top: 0 });
-    requestAnimationFrame(() => /** @type {HTMLElement | null} */ (document.querySelector('main h1'))?.focus({ preventScroll: true }));
+    focusHeading();
   });
 }
 
@@ -123,4 +125,5 @@ startRoutes();
 startClock();
 startShortcuts();
 startPage();
+followRecentRuns();
 connect();

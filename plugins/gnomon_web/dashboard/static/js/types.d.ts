@@ -197,6 +197,16 @@ export interface Job {
   [policy: string]: any;
 }
 
+/** A job in a few bytes; what has its default is left out. */
+export interface JobLine {
+  id: string;
+  name?: string;
+  tags?: string[];
+  paused?: boolean;
+  running?: number;
+  last?: Status;
+}
+
 export interface LogEvent {
   type: string;
   position: number;
@@ -214,6 +224,15 @@ export interface LogLine {
   level: string;
   text: string;
   logger?: string;
+}
+
+/** What is kept of a log; lines before `first` are not. */
+export interface LogSummary {
+  first: number | null;
+  last: number | null;
+  total: number;
+  matching: number;
+  levels: Record<string, number>;
 }
 
 export interface ListPage {
@@ -260,6 +279,7 @@ export interface Snapshot {
   version: string;
   role: Role;
   actor: string;
+  totals?: { jobs: number; paused: number; running: number; scheduled: number };
   jobs: Job[];
   running: Run[];
   recent: Run[];
@@ -272,6 +292,7 @@ export interface Delta {
   events: LogEvent[];
   jobs?: Job[];
   removed?: string[];
+  totals?: { jobs: number; paused: number };
   progress?: (Partial<Run> & { _id: string; version: number })[];
   resumed?: boolean;
 }

@@ -3,6 +3,7 @@ import { h, s } from '../core/dom.js';
 import { asTable } from '../components/table.js';
 import { duration, shortMoment } from '../i18n/format.js';
 import { t } from '../i18n/index.js';
+import { withKeys } from './mark_keys.js';
 
 /** @typedef {import('../types.d.ts').Run} Run */
 
@@ -18,7 +19,7 @@ export function durationsChart({ runs, p50, p95, width, address }) {
   const step = Math.min((width - left) / Math.max(shown.length, 1), 26);
   const x = (/** @type {number} */ index) => width - (shown.length - index) * step;
   const label = t('durations.label', { n: shown.length, p50: duration(p50), p95: duration(p95) });
-  return s('svg', { class: 'durations', width, height: CHART_HEIGHT, viewBox: `0 0 ${width} ${CHART_HEIGHT}`, role: 'group', 'aria-label': label }, [
+  return withKeys(s('svg', { class: 'durations', width, height: CHART_HEIGHT, viewBox: `0 0 ${width} ${CHART_HEIGHT}`, role: 'group', 'aria-label': label }, [
     [0, top / 2, top].map((value) => [
       s('line', { class: 'rule', x1: left, x2: width, y1: y(value), y2: y(value) }),
       s('text', { class: 'axis', x: left - 8, y: y(value) + 4, 'text-anchor': 'end' }, value === 0 ? '0' : duration(value)),
@@ -29,7 +30,7 @@ export function durationsChart({ runs, p50, p95, width, address }) {
       const description = `${t(`status.${run.status}`)} · ${shortMoment(run.timestamp)} · ${duration(run.execution_time)}`;
       return s('a', { href: address(run), 'aria-label': description, tabindex: -1 }, s('rect', { class: `mark ${run.status}`, x: x(index), y: y(0) - height, width: Math.max(step - 2, 2), height, rx: 1.5 }, s('title', null, description)));
     }),
-  ]);
+  ]));
 }
 
 /** The same as a table, run by run. @param {() => Run[]} read newest first @param {(run: Run) => string} address */

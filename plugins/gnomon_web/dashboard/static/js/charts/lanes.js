@@ -3,6 +3,7 @@ import { s } from '../core/dom.js';
 import { asTable } from '../components/table.js';
 import { dayMonth, duration, hourMinute, number, shortMoment } from '../i18n/format.js';
 import { t } from '../i18n/index.js';
+import { withKeys } from './mark_keys.js';
 import { endOf, marks, ticks } from './marks.js';
 
 /** @typedef {import('../types.d.ts').Run} Run */
@@ -22,12 +23,12 @@ export function lanesChart({ lanes, from, now, to, width, knownFrom, address }) 
   const runs = lanes.flatMap((lane) => lane.runs);
   const failed = runs.filter((run) => run.status === 'failed').length;
   const label = t('lanes.label', { n: runs.length, j: lanes.length, f: failed });
-  return s('svg', { class: 'lanes', width, height, viewBox: `0 0 ${width} ${height}`, role: 'group', 'aria-label': label }, [
+  return withKeys(s('svg', { class: 'lanes', width, height, viewBox: `0 0 ${width} ${height}`, role: 'group', 'aria-label': label }, [
     ticks(from, to, width / 84).map((at) => tick(at, place(at), height, to - from)),
     knownFrom > from && s('rect', { class: 'unknown', x: 0, y: TOP, width: place(knownFrom), height: height - TOP }, s('title', null, t('lanes.unknown'))),
     s('line', { class: 'now', x1: place(now), x2: place(now), y1: TOP - 6, y2: height }),
     lanes.map((lane, index) => laneOf(lane, TOP + index * ROW, { place, now, to, width, address })),
-  ]);
+  ]));
 }
 
 /** The same as a table, job by job. @param {() => { lanes: Lane[], now: number }} read */

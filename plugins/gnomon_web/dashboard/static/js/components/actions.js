@@ -23,7 +23,7 @@ const button = ({ key, text, name, glyph, act, class: look = '' }) =>
     class: look,
     'aria-label': `${text}: ${name}`,
     disabled: () => commands.isRequested(key) || link.value !== 'live',
-    title: () => (link.value === 'live' ? null : t('action.offline')),
+    title: () => (link.value === 'live' ? text : t('action.offline')),
     onclick: act,
   }, icon(glyph), h('span', { class: 'text' }, () => (commands.isRequested(key) ? t('requested') : text)));
 
@@ -32,10 +32,13 @@ const tools = { h, t, signal, moment, clean };
 
 const unconfirmed = () => toast(t('action.unconfirmed'), { bad: true });
 
-/** @param {Promise<unknown>} sent @param {string} done */
-function report(sent, done) {
-  sent.then(() => toast(done), (error) => toast(error.message, { bad: true }));
-}
+/** Takes a pause or a resumption back. @param {string[]} ids @param {boolean} paused */
+const undoButton = (ids, paused) => h('button', { type: 'button', class: 'undo', onclick: async (/** @type {any} */ event) => {
+  event.target.disabled = true;
+  const failed = (await commands.setAllPaused(ids, !paused).catch((error) => [{ error: error.message }])).filter((one) => one.error);
+  event.target.closest('p').remove();
+  toast(failed.length > 0 ? String(failed[0].error) : t('done.undo'), { bad: failed.length > 0 });
+} }, t('undo'));
 
 /** Each button follows its job or run, and is rebuilt only when it becomes another button. @param {() => Job | null} read @param {string} [look] */
 export function triggerButton(read, look) {
@@ -50,8 +53,11 @@ export function pauseButton(read, look) {
     const id = untracked(read)?.id;
     if (verb.value === null || id === undefined) return null;
     const paused = verb.value === 'pause';
-    const act = () => report(commands.setPaused(id, paused, unconfirmed), t(paused ? 'done.pause' : 'done.resume', { j: nameOf(id) }));
-    return button({ key: `${verb.value} ${id}`, text: t(paused ? 'pause' : 'resume'), name: nameOf(id), glyph: paused ? 'paused' : 'play', class: look, act });
+    const act = () => commands.setPaused(id, paused, unconfirmed).then(
+      () => toast([t(paused ? 'done.pause' : 'done.resume', { j: nameOf(id) }), ' ', undoButton([id], paused)], { lasts: true }),
+      (error) => toast(error.message, { bad: true }),
+    );
+    return button({ key: `${verb.value} ${id}`, text: t(paused ? 'pause' : 'resume'), name: nameOf(id), glyph: paused ? 'paused' : 'resume', class: look, act });
   };
 }
 
@@ -175,16 +181,23 @@ export function askDescribe(job) {
   });
 }
 
-/** @param {string[]} ids @param {boolean} paused */
+const MOST_NAMES = 500;
+
+/** Pause or resume many jobs, after a dialog that names them. @param {string[]} ids @param {boolean} paused */
 export function askAllPaused(ids, paused) {
-  const act = async () => {
-    const failed = await commands.setAllPaused(ids, paused);
+  const act = async (/** @type {FormData} */ form) => {
+    const outcomes = await commands.setAllPaused(ids, paused, String(form.get('reason')) || null);
+    const changed = outcomes.filter((one) => one.changed).map((one) => one.id);
+    if (changed.length > 0) toast([t(paused ? 'done.pause.all' : 'done.resume.all', { n: changed.length }), ' ', undoButton(changed, paused)], { lasts: true });
+    const failed = outcomes.filter((one) => one.error);
     if (failed.length > 0) throw new Error(failed.map(({ id, error }) => `${id}: ${error}`).join('\n'));
-    toast(t(paused ? 'done.pause.all' : 'done.resume.all', { n: ids.length }));
   };
   ask({
     title: t(paused ? 'pause.all.ask' : 'resume.all.ask', { n: ids.length }),
-    body: h('ul', { class: 'names' }, ids.slice(0, 12).map((id) => h('li', null, jobName(id))), ids.length > 12 && h('li', null, t('and.more', { n: ids.length - 12 }))),
+    body: [
+      h('ul', { class: 'names', tabindex: 0 }, ids.slice(0, MOST_NAMES).map((id) => h('li', null, jobName(id))), ids.length > MOST_NAMES && h('li', null, t('and.more', { n: ids.length - MOST_NAMES }))),
+      h('label', { class: 'field' }, h('span', null, t('act.reason')), h('input', { name: 'reason', maxlength: 200, autocomplete: 'off' })),
+    ],
     confirm: t(paused ? 'pause.all' : 'resume.all', { n: ids.length }),
     dismiss: t(paused ? 'keep.active' : 'keep.paused'),
     danger: paused,

@@ -4,6 +4,7 @@ import { signal } from '../core/signals.js';
 import { address } from '../core/router.js';
 import { now } from '../model/clock.js';
 import { clean } from '../model/sanitize.js';
+import { isOver } from '../model/fold.js';
 import { remaining } from '../model/progress.js';
 import { typical } from '../model/typical_durations.js';
 import { fullMoment, milliseconds, number, relative, shortMoment, wholeDuration } from '../i18n/format.js';
@@ -30,10 +31,16 @@ export const componentName = ({ name }) => word('component', name.replace(/^plug
 export const moment = (at, write = shortMoment) =>
   at ? h('time', { datetime: new Date(milliseconds(at)).toISOString(), title: fullMoment(at), class: 'num' }, write === relative ? () => relative(at) : write(at)) : '–';
 
-/** Where a scheduled run waits: in the queue of workers elsewhere, or for a slot of the kernel. @param {Run} run */
-export const placeInLine = (run) =>
-  !run.handed_over_at ? t('run.waiting') :
-  t(run.queue ? 'run.queued' : 'run.handed', { q: clean(run.queue), r: clean(run.handed_to), t: shortMoment(run.handed_over_at) });
+/** What a scheduled run waits for: its time, workers elsewhere, or a slot of the kernel. @param {Run} run */
+export function waitingFor(run) {
+  const isEarly = run.not_before && milliseconds(run.not_before) > (run.as_of ?? now.value);
+  if (isEarly) return t(run.snoozes ? 'run.snoozed' : tries(run) > 1 ? 'run.retry' : 'run.delayed', { n: run.snoozes || tries(run), t: relative(/** @type {string} */ (run.not_before)) });
+  if (!run.handed_over_at) return t('run.waiting');
+  return t(run.queue ? 'run.queued' : 'run.handed', { q: clean(run.queue), r: clean(run.handed_to), t: shortMoment(run.handed_over_at) });
+}
+
+/** What a run that was asked to stop waits for: code in a thread cannot be killed, a process is. @param {Run} run */
+export const stopping = (run) => t(run.runner === 'thread' ? 'run.stopping.thread' : run.runner === 'process' ? 'run.stopping.process' : 'run.stopping');
 
 /** Seconds since the run started, by the server's clock or as of the moment shown. @param {Run} run */
 export const elapsed = (run) => Math.max((run.as_of ?? now.value) - Date.parse(run.timestamp), 0) / 1000;
@@ -42,7 +49,7 @@ export const elapsed = (run) => Math.max((run.as_of ?? now.value) - Date.parse(r
 export function progressBar(read, name) {
   const known = () => (read().progress === null || isSilent(read()) ? null : /** @type {number} */ (read().progress));
   return h('div', {
-    class: () => `bar${known() === null ? ' unknown' : ''}${read().cancel_requested ? ' cancelled' : ''}`,
+    class: () => `bar${known() === null ? ' unknown' : ''}${read().cancel_requested ? ' cancelled' : ''}${read().as_of || isOver(read()) ? ' still' : ''}`,
     role: 'progressbar',
     'aria-label': name,
     'aria-valuemin': 0,
@@ -72,8 +79,9 @@ export function items(run) {
   return `${done} / ${all}`;
 }
 
-/** The estimated time left, as text. @param {Run} run */
+/** The estimated time left, as text; none for a run that is asked to stop. @param {Run} run */
 export function timeLeft(run) {
+  if (run.cancel_requested) return stopping(run);
   const usual = typical(run.job_id)?.p50 ?? null;
   const percent = isSilent(run) ? null : run.progress;
   const seconds = remaining({ percent, elapsed: elapsed(run), typical: usual });
@@ -83,6 +91,15 @@ export function timeLeft(run) {
 
 /** @param {string} id @param {any} [text] */
 export const jobLink = (id, text) => h('a', { href: address(`/jobs/${encodeURIComponent(id)}`) }, text ?? id);
+
+/** The page of an address where nothing is, with ways on. @param {string} title @param {string} text @param {any} [more] */
+export const nothingHere = (title, text, more = null) =>
+  h('div', { class: 'page nothing' }, [
+    h('h1', { tabindex: -1 }, title),
+    h('p', { class: 'hint' }, text),
+    more,
+    h('p', { class: 'buttons' }, [['/', 'nav.overview'], ['/jobs', 'nav.jobs'], ['/runs', 'nav.runs']].map(([path, key]) => h('a', { href: address(path) }, t(/** @type {any} */ (key))))),
+  ]);
 
 /** @param {string} id */
 export const runAddress = (id) => address(`/runs/${encodeURIComponent(id)}`);
@@ -128,7 +145,7 @@ export const facts = (pairs) =>
   h('dl', { class: 'facts' }, pairs.filter(([, value]) => value !== null && value !== undefined && value !== '').map(([term, value]) => h('div', null, h('dt', null, term), h('dd', null, value))));
 
 /** @param {unknown} value */
-export const json = (value) => h('pre', { class: 'json' }, clean(JSON.stringify(value, null, 2)));
+export const json = (value) => h('pre', { class: 'json', tabindex: 0 }, clean(JSON.stringify(value, null, 2)));
 
 /** A group of buttons of which one is pressed. @param {string} name @param {[string, any][]} choices @param {() => string} chosen @param {(value: string) => void} choose */
 export const choice = (name, choices, chosen, choose) =>

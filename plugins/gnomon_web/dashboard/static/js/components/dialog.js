@@ -78,10 +78,12 @@ const closeButton = (text) => h('button', { type: 'button', onclick: (/** @type 
 
 /** A side panel. @param {string} title @param {any} content @param {() => void} closed */
 export function drawer(title, content, closed) {
+  /** @type {HTMLDialogElement} */
   const dialog = h('dialog', { class: 'drawer', 'aria-labelledby': 'drawer-title', onclose: closed, onclick: outside }, [
     h('header', null, h('h2', { id: 'drawer-title' }, title), h('button', { class: 'quiet', type: 'button', 'aria-label': t('close'), onclick: () => dialog.close() }, icon('close'))),
     content,
   ]);
+  queueMicrotask(() => dialog.isConnected && !dialog.open && dialog.showModal());
   return dialog;
 
   /** @param {MouseEvent} event */

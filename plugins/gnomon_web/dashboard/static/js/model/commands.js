@@ -93,14 +93,13 @@ export async function operate(act, path, body, reason) {
   return answer;
 }
 
-/** Pause or resume many jobs; returns those that were refused. @param {string[]} ids @param {boolean} paused @returns {Promise<{ id: string, error: string }[]>} */
-export async function setAllPaused(ids, paused) {
-  const refused = [];
+/** Pause or resume many jobs. @param {string[]} ids @param {boolean} paused @param {string | null} [reason] @returns {Promise<{ id: string, changed: boolean, error: string | null }[]>} */
+export async function setAllPaused(ids, paused, reason) {
+  const outcomes = [];
   for (let at = 0; at < ids.length; at += MOST_JOBS) {
-    const outcomes = await post(`/scheduler/jobs/${paused ? 'pause' : 'resume'}`, { ids: ids.slice(at, at + MOST_JOBS) });
-    refused.push(...outcomes.filter((/** @type {any} */ one) => one.error));
+    outcomes.push(...await post(`/scheduler/jobs/${paused ? 'pause' : 'resume'}${queryText({ reason })}`, { ids: ids.slice(at, at + MOST_JOBS) }));
   }
-  return refused;
+  return outcomes;
 }
 
 /** Return an idempotency key: a request sent twice starts one run. `crypto.randomUUID` needs a secure context. */

@@ -19,6 +19,10 @@ export const jobIds = signal([]);
 export const activeIds = signal([]);
 /** @type {Signal<string[]>} finished, newest first */
 export const finishedIds = signal([]);
+/** The number of jobs and of paused ones; the page holds only some of many. */
+export const jobTotals = signal({ jobs: 0, paused: 0 });
+/** Unfinished runs that the page does not hold, since there are too many. */
+const unlisted = signal({ running: 0, scheduled: 0 });
 /** @type {Signal<import('../types.d.ts').Health>} */
 export const health = signal({});
 /** Whether a snapshot was received. */
@@ -41,8 +45,24 @@ export function onEvents(listener) {
 
 export const runningIds = computed(() => activeIds.value.filter((id) => runs.get(id)?.value.status === 'running'));
 
-/** @param {string} id @returns {Job | null} */
-export const jobOf = (id) => (jobs.get(id) ?? (jobIds.value, null))?.value ?? null; // follows jobs that are added later
+/** How many runs are running, and how many wait: also those that the page does not hold. */
+export const runningCount = computed(() => runningIds.value.length + unlisted.value.running);
+export const waitingCount = computed(() => activeIds.value.length - runningIds.value.length + unlisted.value.scheduled);
+
+/** Whether the page holds all jobs. */
+export const hasAllJobs = computed(() => jobIds.value.length >= jobTotals.value.jobs);
+
+/** Set by the module that requests jobs which the page does not hold. @type {{ want: (id: string) => void }} */
+export const missingJobs = { want: () => {} };
+
+/** A job; one that the page does not hold yet is requested, and null until it is there. @param {string} id @returns {Job | null} */
+export function jobOf(id) {
+  const known = jobs.get(id);
+  if (known) return known.value;
+  if (!hasAllJobs.value) missingJobs.want(id);
+  jobIds.value; // follows jobs that are added later
+  return null;
+}
 
 /** @param {string} id @returns {Run | null} */
 export const runOf = (id) => (runs.get(id) ?? (activeIds.value, finishedIds.value, null))?.value ?? null;
@@ -62,9 +82,13 @@ export function loadSnapshot(frame) {
     replace(jobs, frame.jobs, (job) => job.id);
     replace(runs, [...frame.running, ...frame.recent].map(complete), (run) => run._id);
     jobIds.value = frame.jobs.map((job) => job.id).sort();
-    activeIds.value = newestFirst(frame.running).map((run) => run._id);
+    const ended = new Set(frame.recent.map((run) => run._id)); // a run that ended while the server read is in both lists
+    activeIds.value = newestFirst(frame.running.filter((run) => !ended.has(run._id))).map((run) => run._id);
     finishedIds.value = newestFirst(frame.recent).map((run) => run._id);
     health.value = frame.health ?? {};
+    jobTotals.value = frame.totals ?? { jobs: frame.jobs.length, paused: frame.jobs.filter((job) => job.paused).length };
+    const running = frame.running.filter((run) => run.status === 'running').length;
+    unlisted.value = { running: Math.max((frame.totals?.running ?? 0) - running, 0), scheduled: Math.max((frame.totals?.scheduled ?? 0) - (frame.running.length - running), 0) };
     about.value = { version: frame.version, log: frame.log, position: frame.seq };
     isReady.value = true;
     generation.value = generation.peek() + 1;
@@ -78,6 +102,7 @@ export function applyDelta(frame) {
     for (const moved of frame.progress ?? []) applyProgress(moved);
     for (const job of frame.jobs ?? []) setIn(jobs, job.id, job);
     for (const id of frame.removed ?? []) jobs.delete(id);
+    if (frame.totals) jobTotals.value = frame.totals;
     if (frame.jobs?.length || frame.removed?.length) updateJobIds();
     about.value = { ...about.peek(), position: frame.seq };
   });
@@ -95,6 +120,7 @@ function applyEvents(events) {
     if (event.stream.startsWith('job:')) continue; // jobs are sent whole
     const before = runs.get(event.stream)?.peek() ?? null;
     const after = apply(before, event);
+    if (after === null) countUnlisted(event);
     if (after === null || after === before) continue;
     setIn(runs, after._id, after);
     const wasOver = before !== null && isOver(before);
@@ -103,6 +129,25 @@ function applyEvents(events) {
     else if (before === null) moved.set(after._id, 'active');
   }
   if (moved.size > 0) order(moved);
+}
+
+const ENDS_OF_RUNS = new Set(['succeeded', 'failed', 'cancelled', 'missed']);
+
+/** Count a run that the page does not hold. @param {LogEvent} event */
+function countUnlisted({ type, execution_time }) {
+  const { running, scheduled } = unlisted.peek();
+  if (running + scheduled === 0) return;
+  const wasRunning = type !== 'started' && (execution_time ?? null) !== null;
+  const [more, fewer] = type === 'started' ? [1, 1] : ENDS_OF_RUNS.has(type) ? [wasRunning ? -1 : 0, wasRunning ? 0 : 1] : [0, 0];
+  unlisted.value = { running: Math.max(running + more, 0), scheduled: Math.max(scheduled - fewer, 0) };
+}
+
+/** Add jobs that were requested. @param {Job[]} found */
+export function addJobs(found) {
+  batch(() => {
+    for (const job of found) if (!jobs.has(job.id)) setIn(jobs, job.id, job); // an event may have brought a newer one
+    updateJobIds();
+  });
 }
 
 /** @param {Map<string, 'active' | 'finished' | 'hidden'>} moved */

@@ -9,18 +9,22 @@ import { t, word } from '../i18n/index.js';
 
 /** @typedef {import('../types.d.ts').Run} Run */
 
+const MAX_TITLE = 300; // characters of the first line; the rest is below
+
 /** @param {Run} run */
 export function errorPanel(run) {
   const raw = clean(run.traceback ?? '');
-  const message = [run.error_type, run.error_message].filter(Boolean).join(': ') || word('reason', run.reason ?? '');
+  const message = clean([run.error_type, run.error_message].filter(Boolean).join(': ') || word('reason', run.reason ?? ''));
+  const title = message.split('\n', 1)[0].slice(0, MAX_TITLE);
   return h('section', { class: 'panel error', 'aria-label': t('error') }, [
     h('header', null, [
       icon('failed'),
-      h('h2', null, clean(message)),
+      h('h2', null, title === message ? title : `${title} …`),
       h('span', { class: 'spacer' }),
       copyButton(() => run.traceback ?? message, `${t('copy')}: ${t('error')}`),
     ]),
     run.reason && run.reason !== 'exception' && h('p', { class: 'reason' }, word('reason', run.reason)),
+    !raw && title !== message && h('pre', { class: 'long', tabindex: 0 }, message),
     raw && h('div', { class: 'traceback', tabindex: 0, role: 'region', 'aria-label': t('traceback') }, folded(raw).map(part)),
   ]);
 }

@@ -1,10 +1,11 @@
 // One job: its schedule, its runs, the scheduling decisions, and who changed it.
 import { each, h } from '../core/dom.js';
-import { computed, effect, signal } from '../core/signals.js';
+import { computed, effect, signal, untracked } from '../core/signals.js';
 import { address, refine, route } from '../core/router.js';
 import { get } from '../model/api.js';
 import { clean } from '../model/sanitize.js';
 import { finishedRuns, MAX_CHART_RUNS } from '../model/finished_runs.js';
+import { nearest } from '../model/nearest.js';
 import * as store from '../model/store.js';
 import { typical, invalidate } from '../model/typical_durations.js';
 import { durationsChart, durationsTable } from '../charts/durations.js';
@@ -15,7 +16,7 @@ import { cutNote } from '../components/table.js';
 import { icon } from '../components/icons.js';
 import { backfillProgress, scheduleButtons, skippedFire } from '../components/operator_actions.js';
 import { subject, ofJob, ofRun } from '../components/menu.js';
-import { badge, choice, sized, empty, facts, failure, json, moment, panel, runAddress, runBadge, skeleton } from '../components/common.js';
+import { badge, choice, sized, empty, facts, failure, jobLink, json, moment, nothingHere, panel, runAddress, runBadge, skeleton } from '../components/common.js';
 import { duration, number, percent, relative } from '../i18n/format.js';
 import { t, word } from '../i18n/index.js';
 import { scheduleInWords } from '../i18n/schedule.js';
@@ -29,11 +30,24 @@ export function jobView(id) {
   const note = computed(() => job()?.description);
   const runs = finishedRuns({ job_id: id }, MAX_CHART_RUNS);
   invalidate(id);
+  const isKnown = computed(() => job() !== null || runs.value.total > 0);
+  const isUnknown = computed(() => !isKnown.value && /** @type {any} */ (detail.value.error)?.status === 404 && !runs.value.loading && !runs.value.error);
+  return h('div', null, () => (isUnknown.value ? unknownJob(id) : isKnown.value ? untracked(() => jobPage(id, { detail, job, note, runs })) : [h('h1', { class: 'sr' }, t('col.job')), skeleton(5)]));
+}
+
+/** @param {string} id */
+function unknownJob(id) {
+  const near = nearest(id, store.jobIds.value);
+  return nothingHere(t('job.gone', { id }), t('job.gone.text'), near.length > 0 && h('p', null, t('job.near'), ' ', near.map((one, index) => [index > 0 ? ', ' : '', jobLink(one, store.jobName(one))])));
+}
+
+/** @param {string} id @param {{ detail: ReturnType<typeof fetched>, job: () => Job | null, note: { value: string | undefined }, runs: ReturnType<typeof finishedRuns> }} known */
+function jobPage(id, { detail, job, note, runs }) {
   return h('div', { class: 'page job', ref: subject(() => ofJob(job())) }, [
     h('nav', { class: 'crumbs', 'aria-label': t('crumbs') }, h('a', { href: address('/jobs') }, icon('back'), t('nav.jobs'))),
     jobHead(id, job),
     () => detail.value.error && failure(detail.value.error, detail.value.again),
-    () => note.value && h('p', { class: 'note' }, clean(note.value)),
+    () => note.value && h('p', { class: 'note long' }, clean(note.value)),
     h('div', { class: 'columns' }, [
       h('div', { class: 'wide' }, [durations(id, runs), runsOf(id, runs), decisions(runs)]),
       h('div', { class: 'narrow' }, [figures(id), nextTimes(id, detail, job), heat(runs), definition(detail), audit(id)]),

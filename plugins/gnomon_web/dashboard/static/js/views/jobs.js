@@ -1,8 +1,12 @@
 // All jobs: schedules, recent runs, and bulk actions.
-import { each, h } from '../core/dom.js';
-import { computed, effect, signal } from '../core/signals.js';
+import { h } from '../core/dom.js';
+import { computed, effect, signal, untracked } from '../core/signals.js';
 import { address, refine, route } from '../core/router.js';
+import { get } from '../model/api.js';
 import { may } from '../model/connection_state.js';
+import { allJobs, nameInRoster, readRoster, rosterState } from '../model/jobs_by_need.js';
+import { recentRuns } from '../model/recent_runs.js';
+import { clean } from '../model/sanitize.js';
 import * as store from '../model/store.js';
 import { spark } from '../charts/sparkline.js';
 import { askAllPaused, pauseButton, triggerButton } from '../components/actions.js';
@@ -10,60 +14,93 @@ import { cancelRunsOfButton } from '../components/operator_actions.js';
 import { newJobButton } from '../components/job_actions.js';
 import { icon } from '../components/icons.js';
 import { subject, ofJob } from '../components/menu.js';
-import { badge, choice, empty, moment } from '../components/common.js';
-import { duration, relative } from '../i18n/format.js';
+import { badge, choice, empty, failure, moment, skeleton } from '../components/common.js';
+import { longTable } from '../components/long_table.js';
+import { duration, number, relative } from '../i18n/format.js';
 import { t } from '../i18n/index.js';
 import { scheduleInWords } from '../i18n/schedule.js';
 
 /** @typedef {import('../types.d.ts').Job} Job */
+/** @typedef {import('../types.d.ts').JobLine} JobLine */
 /** @typedef {{ value: ReadonlySet<string>, peek(): ReadonlySet<string> }} Picked ids of the selected jobs */
 
-/** @type {Record<string, (job: Job) => boolean>} */
+/** @type {Record<string, (job: JobLine) => boolean>} */
 const JOB_STATES = {
   active: (job) => !job.paused,
-  paused: (job) => job.paused,
-  failing: (job) => job.last_execution?.status === 'failed',
-  running: (job) => job.running.length > 0,
+  paused: (job) => job.paused ?? false,
+  failing: (job) => job.last === 'failed',
+  running: (job) => (job.running ?? 0) > 0,
 };
 
-/** Whether a job matches the filters. @param {Job} job @param {Record<string, string>} query */
-export function matchesFilters(job, { q = '', status = '', tag = '' }) {
-  const text = `${job.id} ${job.name} ${job.display_name} ${job.description} ${(job.tags ?? []).join(' ')}`.toLowerCase();
-  return text.includes(q.toLowerCase()) && (JOB_STATES[status]?.(job) ?? true) && (tag === '' || (job.tags ?? []).includes(tag));
+/** Whether a job matches the filters. @param {JobLine} job @param {Record<string, string>} query */
+export function matchesFilters(job, { q = '', status = '', tag = '' }, /** @type {ReadonlySet<string>} */ described = new Set()) {
+  return (textOfJob(job).includes(q.toLowerCase()) || described.has(job.id)) && (JOB_STATES[status]?.(job) ?? true) && (tag === '' || (job.tags ?? []).includes(tag));
+}
+
+/** @type {WeakMap<JobLine, string>} */
+const texts = new WeakMap();
+
+/** What the search looks at, but for the description. @param {JobLine} job */
+function textOfJob(job) {
+  let text = texts.get(job);
+  if (text === undefined) texts.set(job, (text = `${job.id} ${job.name ?? ''} ${(job.tags ?? []).join(' ')}`.toLowerCase()));
+  return text;
+}
+
+/** The ids of the jobs whose descriptions contain the text of the search: the server looks, a moment after the typing. */
+function describedJobs() {
+  const found = signal(/** @type {{ q: string, ids: ReadonlySet<string> }} */ ({ q: '', ids: new Set() }));
+  const q = computed(() => route.value.query.q ?? '');
+  effect(() => {
+    const text = q.value;
+    if (text.length < 2) return undefined;
+    const abort = new AbortController();
+    const timer = setTimeout(() => {
+      get('/scheduler/jobs', { q: text, fields: 'name' }, abort.signal).then((jobs) => (found.value = { q: text, ids: new Set(jobs.map((/** @type {any} */ job) => job.id)) }), () => {});
+    }, 250);
+    return () => (clearTimeout(timer), abort.abort());
+  });
+  return computed(() => (found.value.q === q.value ? found.value.ids : new Set()));
 }
 
 export function jobsView() {
-  const wanted = computed(() => store.jobIds.value.filter((id) => {
-    const job = store.jobOf(id);
-    return job !== null && matchesFilters(job, route.value.query);
-  }).join(' '));
-  const ids = () => (wanted.value === '' ? [] : wanted.value.split(' '));
-  const tags = computed(() => [...new Set(store.jobIds.value.flatMap((id) => store.jobOf(id)?.tags ?? []))].sort().join(' '));
+  effect(readRoster);
+  const described = describedJobs();
+  const wanted = computed(() => allJobs.value.filter((job) => matchesFilters(job, route.value.query, described.value)).map((job) => job.id).join(' '));
+  const ids = computed(() => (wanted.value === '' ? [] : wanted.value.split(' ')));
+  const tags = computed(() => [...new Set(allJobs.value.flatMap((job) => job.tags ?? []))].sort().join(' '));
+  const isLoading = computed(() => rosterState.value.loading);
+  const states = computed(() => new Map(allJobs.value.map((job) => [job.id, job])));
   const chosen = () => route.value.query.status ?? '';
   const picked = signal(/** @type {ReadonlySet<string>} */ (new Set()));
   return h('div', { class: 'page' }, [
-    h('header', { class: 'head' }, h('h1', { tabindex: -1 }, t('nav.jobs')), h('span', { class: 'count num' }, () => ids().length), h('span', { class: 'spacer' }), bulk(ids, picked), newJobButton()),
+    h('header', { class: 'head' }, h('h1', { tabindex: -1 }, t('nav.jobs')), h('span', { class: 'count num' }, () => (isLoading.value ? '…' : number(ids.value.length))), h('span', { class: 'spacer' }), bulk(() => ids.value, states, picked), newJobButton()),
     h('div', { class: 'filters', role: 'search' }, [
-      searchField(t('jobs.search')),
+      searchField(t('jobs.search'), 0),
       choice(t('state'), [['', t('all')], ...Object.keys(JOB_STATES).map((state) => /** @type {[string, any]} */ ([state, t(/** @type {any} */ (`jobs.${state}`))]))], chosen, (state) => refine({ status: state || null })),
       () => tags.value !== '' && tagSelect(tags.value.split(' ')),
+      pickAll(() => ids.value, picked),
     ]),
     h('div', { class: 'panel table' }, [
-      h('table', { class: 'jobs' }, [
-        h('thead', null, h('tr', null, ['job', 'schedule', 'next', 'last', 'recent', 'actions'].map((key) => h('th', { scope: 'col' }, key === 'actions' ? h('span', { class: 'sr' }, t('col.actions')) : t(/** @type {any} */ (`col.${key}`)))))),
-        each(h('tbody'), ids, (id) => jobRow(id, picked)),
-      ]),
-      () => wanted.value === '' && empty(t('jobs.none'), h('button', { onclick: () => refine({ q: null, status: null, tag: null }) }, t('filters.clear'))),
+      () => rosterState.value.error && failure(/** @type {Error} */ (rosterState.value.error), () => (store.generation.value += 1)),
+      longTable({
+        name: 'jobs',
+        head: h('thead', null, h('tr', null, ['job', 'schedule', 'next', 'last', 'recent', 'actions'].map((key) => h('th', { scope: 'col' }, key === 'actions' ? h('span', { class: 'sr' }, t('col.actions')) : t(/** @type {any} */ (`col.${key}`)))))),
+        ids: () => ids.value,
+        row: (id) => jobRow(id, picked),
+        whole: 100,
+      }),
+      () => wanted.value === '' && (isLoading.value ? skeleton(6) : !rosterState.value.error && empty(t('jobs.none'), h('button', { onclick: () => refine({ q: null, status: null, tag: null }) }, t('filters.clear')))),
     ]),
   ]);
 }
 
-/** A search field. Its text goes into the address after 150 ms; other changes of the address go into the field. @param {string} placeholder */
-export function searchField(placeholder) {
+/** A search field. Its text goes into the address after a moment; other changes of the address go into the field. @param {string} placeholder @param {number} [wait] milliseconds: none where the page itself searches */
+export function searchField(placeholder, wait = 150) {
   let timer = 0;
   const type = (/** @type {any} */ event) => {
     clearTimeout(timer);
-    timer = setTimeout(() => refine({ q: event.target.value || null }, { replace: true }), 150);
+    timer = setTimeout(() => refine({ q: event.target.value || null }, { replace: true }), wait);
   };
   const input = h('input', { type: 'search', placeholder, 'aria-label': placeholder, oninput: type, 'data-search': '' });
   effect(() => {
@@ -82,18 +119,27 @@ const tagSelect = (tags) =>
     tags.map((tag) => h('option', { value: tag, selected: route.peek().query.tag === tag }, tag)),
   ]);
 
-/** Pause or resume the selected jobs, else all that the filter shows. @param {() => string[]} ids @param {Picked} picked */
-const bulk = (ids, picked) => () => {
+/** The acts on the selected jobs that the filter shows. Nothing acts on jobs that nobody selected. @param {() => string[]} ids @param {{ value: Map<string, JobLine> }} states @param {Picked} picked */
+const bulk = (ids, states, picked) => () => {
   if (!may('operator')) return null;
   const chosen = ids().filter((id) => picked.value.has(id));
-  const [active, paused] = [true, false].map((state) => (chosen.length ? chosen : ids()).filter((id) => store.jobOf(id)?.paused === !state));
-  const least = chosen.length ? 1 : 2;
+  if (chosen.length === 0) return null;
+  const [active, paused] = [true, false].map((state) => chosen.filter((id) => (states.value.get(id)?.paused ?? false) === !state));
   return h('div', { class: 'buttons' }, [
-    chosen.length > 0 && h('button', { class: 'quiet', onclick: () => (picked.value = new Set()) }, icon('close'), t('selected', { n: chosen.length })),
-    active.length >= least && h('button', { class: 'quiet', onclick: () => askAllPaused(active, true) }, icon('paused'), t('pause.all.n', { n: active.length })),
-    cancelRunsOfButton(() => (chosen.length ? chosen : ids())),
-    paused.length >= least && h('button', { class: 'quiet', onclick: () => askAllPaused(paused, false) }, icon('play'), t('resume.all.n', { n: paused.length })),
+    h('button', { class: 'quiet', onclick: () => (picked.value = new Set()) }, icon('close'), t('selected', { n: chosen.length })),
+    active.length > 0 && h('button', { class: 'quiet', onclick: () => askAllPaused(active, true) }, icon('paused'), t('pause.all.n', { n: active.length })),
+    cancelRunsOfButton(() => chosen),
+    paused.length > 0 && h('button', { class: 'quiet', onclick: () => askAllPaused(paused, false) }, icon('resume'), t('resume.all.n', { n: paused.length })),
   ]);
+};
+
+/** Select all jobs that the filter shows, or none of them. @param {() => string[]} ids @param {Picked} picked */
+const pickAll = (ids, picked) => () => {
+  const count = ids().length;
+  if (!may('operator') || count < 2) return null;
+  const isAll = () => ids().every((id) => picked.value.has(id));
+  const change = () => (picked.value = new Set(untracked(isAll) ? [] : ids()));
+  return h('label', { class: 'pick' }, h('input', { type: 'checkbox', checked: isAll, onchange: change }), h('span', null, t('select.all', { n: number(count) })));
 };
 
 /** @param {string} id @param {Picked} picked */
@@ -108,20 +154,30 @@ function pickBox(id, picked) {
 
 /** @param {string} id @param {Picked} picked */
 function jobRow(id, picked) {
-  let last = /** @type {Job} */ (store.jobOf(id));
-  const job = () => (last = store.jobOf(id) ?? last); // a removed job stays until its row is removed
-  return h('tr', { class: () => (job().paused ? 'paused' : ''), 'data-row': id, ref: subject(() => ofJob(job())) }, [
+  let last = untracked(() => store.jobOf(id));
+  const job = () => /** @type {Job} */ (last = store.jobOf(id) ?? last); // a removed job stays until its row is removed
+  const isThere = computed(() => job() !== null);
+  const then = (/** @type {() => any} */ show) => () => (isThere.value ? show() : waitingCell());
+  return h('tr', { class: () => (job()?.paused ? 'paused' : ''), 'data-row': id, ref: subject(() => ofJob(job())) }, [
     h('th', { scope: 'row' }, [
       () => may('operator') && pickBox(id, picked),
-      h('a', { href: address(`/jobs/${encodeURIComponent(id)}`), 'data-open': '' }, () => store.jobName(id)),
+      h('a', { href: address(`/jobs/${encodeURIComponent(id)}`), 'data-open': '' }, () => (isThere.value ? store.jobName(id) : nameInRoster(id))),
       h('small', { class: 'mono' }, id),
     ]),
-    h('td', { class: 'schedule', 'data-label': t('col.schedule') }, () => scheduleInWords(job())),
-    h('td', { class: 'num', 'data-label': t('col.next') }, () => (job().paused ? badge('paused') : job().next_run_time ? moment(job().next_run_time, relative) : '–')),
-    h('td', { class: 'num', 'data-label': t('col.last') }, () => lastRun(job())),
-    h('td', { 'data-label': t('col.recent') }, () => spark(recentOf(id))),
+    h('td', { class: 'schedule', 'data-label': t('col.schedule') }, then(() => scheduleInWords(job()))),
+    h('td', { class: 'num', 'data-label': t('col.next') }, then(() => (job().paused ? badge('paused') : job().next_run_time ? moment(job().next_run_time, relative) : '–'))),
+    h('td', { class: 'num', 'data-label': t('col.last') }, then(() => lastRun(job()))),
+    h('td', { 'data-label': t('col.recent') }, () => recentBars(recentRuns(id))),
     h('td', { class: 'actions' }, h('div', { class: 'buttons' }, triggerButton(job, 'small'), pauseButton(job, 'small'))),
   ]);
+}
+
+const waitingCell = () => h('span', { class: 'wait', 'aria-busy': 'true', title: t('loading') });
+
+/** @param {import('../model/recent_runs.js').Recent | null} known */
+function recentBars(known) {
+  if (known === null) return waitingCell();
+  return known.error ? h('span', { class: 'faint', title: clean(known.error.message) }, t('spark.failed')) : spark(known.runs);
 }
 
 /** @param {Job} job */
@@ -131,10 +187,3 @@ function lastRun(job) {
   if (!last) return h('span', { class: 'faint' }, t('never'));
   return h('div', { class: 'last' }, badge(last.status), h('small', null, moment(last.timestamp, relative), last.execution_time === null ? '' : ` · ${duration(last.execution_time)}`));
 }
-
-/** @param {string} id */
-const recentOf = (id) =>
-  store.finishedIds.value
-    .map((run) => store.runs.get(run)?.peek())
-    .filter((run) => run !== undefined && run.job_id === id && run.status !== 'missed')
-    .map((run) => /** @type {store.Run} */ (run));

@@ -10,17 +10,21 @@ import { lanesChart, lanesTable } from '../charts/lanes.js';
 import { cancelButton } from '../components/actions.js';
 import { icon } from '../components/icons.js';
 import { subject, ofJob, ofRun } from '../components/menu.js';
-import { choice, elapsed, empty, failure, items, jobLink, moment, panel, placeInLine, progressBar, runAddress, runBadge, sized, steps, timeLeft } from '../components/common.js';
+import { choice, elapsed, empty, failure, items, jobLink, moment, panel, progressBar, runAddress, runBadge, sized, steps, timeLeft, waitingFor } from '../components/common.js';
 import { cutNote } from '../components/table.js';
 import { clean } from '../model/sanitize.js';
 import { number, relative, wholeDuration } from '../i18n/format.js';
 import { t } from '../i18n/index.js';
 import { alertList, current } from './alerts.js';
-import { firstVisit } from './first_visit.js';
+import { lazily } from './lazily.js';
 
+const MOST_ROWS = 12; // unfinished runs
+const MOST_LANES = 40;
 const HOUR = 3_600_000;
 const WINDOWS = /** @type {Record<string, number>} */ ({ '1h': HOUR, '6h': 6 * HOUR, '24h': 24 * HOUR, '7d': 168 * HOUR });
 const AHEAD = 0.08; // share of the window after now
+
+const firstVisit = lazily(() => import('./first_visit.js').then((found) => found.firstVisit));
 
 export function overview() {
   const isBare = computed(() => store.jobIds.value.length === 0 && store.activeIds.value.length === 0);
@@ -47,7 +51,7 @@ function counters() {
     ]);
   const since = () => ({ since: counts.value.since });
   return h('section', { class: 'counters', 'aria-label': t('counters') }, [
-    counter('running', () => store.runningIds.value.length, () => ({ status: 'running' })),
+    counter('running', () => store.runningCount.value, () => ({ status: 'running' })),
     h('span', { class: 'span-label' }, t('day.last')),
     /** @type {const} */ (['success', 'failed', 'missed', 'cancelled']).map((state) =>
       counter(state, () => counts.value[state], () => ({ status: state, ...since() }))),
@@ -56,10 +60,11 @@ function counters() {
 
 function runningNow() {
   const next = computed(() => upcoming()[0]);
+  const unfinished = computed(() => store.runningCount.value + store.waitingCount.value);
   return panel(t('running.now'), [
-    each(h('div', { class: 'running-list' }), () => store.activeIds.value.slice(0, 12), runningRow),
-    () => store.activeIds.value.length === 0 && h('p', { class: 'quiet-line' }, () => (next.value ? [t('running.none.next'), ' ', h('strong', null, store.jobName(next.value.id)), ' ', moment(next.value.next_run_time, relative), '.'] : t('running.none'))),
-    () => store.activeIds.value.length > 12 && h('p', { class: 'quiet-line' }, h('a', { href: address('/runs', { status: 'running' }) }, t('and.more', { n: store.activeIds.value.length - 12 }))),
+    each(h('div', { class: 'running-list' }), () => store.activeIds.value.slice(0, MOST_ROWS), runningRow),
+    () => unfinished.value === 0 && h('p', { class: 'quiet-line' }, () => (next.value ? [t('running.none.next'), ' ', h('strong', null, store.jobName(next.value.id)), ' ', moment(next.value.next_run_time, relative), '.'] : t('running.none'))),
+    () => unfinished.value > MOST_ROWS && h('p', { class: 'quiet-line' }, h('a', { href: address('/runs', { status: 'running,scheduled' }) }, t('and.more', { n: number(unfinished.value - MOST_ROWS) }))),
   ]);
 }
 
@@ -67,6 +72,7 @@ function runningNow() {
 function runningRow(id) {
   const sig = /** @type {store.Signal<store.Run>} */ (store.runs.get(id));
   const read = () => sig.value;
+  const isRunning = computed(() => read().status === 'running');
   const isSpecial = computed(() => (read().status === 'scheduled' || read().cancel_requested) && `${read().status} ${read().cancel_requested}`);
   return h('article', { class: 'run', 'data-row': '', ref: subject(() => ofRun(read())) }, [
     h('header', null, [
@@ -76,18 +82,15 @@ function runningRow(id) {
       h('span', { class: 'num elapsed' }, () => (read().status === 'running' ? wholeDuration(elapsed(read())) : '')),
       cancelButton(read, 'quiet danger small'),
     ]),
-    progressBar(read, `${t('progress')}: ${sig.peek().job_name || sig.peek().job_id}`),
+    () => isRunning.value && untracked(() => progressBar(read, `${t('progress')}: ${sig.peek().job_name || sig.peek().job_id}`)),
     steps(read),
     h('footer', null, [
       h('span', { class: 'num' }, () => items(read())),
       h('span', { class: 'message' }, () => clean([read().progress_message, read().current_item].filter(Boolean).join(' · '))),
-      h('span', { class: 'num left' }, () => (read().status === 'running' ? timeLeft(read()) : waitingFor(read()))),
+      h('span', { class: 'num left' }, () => (isRunning.value ? timeLeft(read()) : read().status === 'scheduled' ? waitingFor(read()) : '')),
     ]),
   ]);
 }
-
-/** @param {store.Run} run */
-const waitingFor = (run) => (run.not_before && Date.parse(run.not_before) > now.value ? t(run.snoozes ? 'run.snoozed' : run.attempt > 1 ? 'run.retry' : 'run.delayed', { n: run.snoozes || run.attempt, t: relative(run.not_before) }) : placeInLine(run));
 
 const upcoming = () =>
   store.jobIds.value
@@ -97,7 +100,7 @@ const upcoming = () =>
     .map((job) => /** @type {store.Job} */ (job));
 
 function comingUp() {
-  const paused = computed(() => store.jobIds.value.filter((id) => store.jobOf(id)?.paused).length);
+  const paused = computed(() => store.jobTotals.value.paused);
   return panel(t('coming'), [
     each(h('ol', { class: 'coming-up' }), () => upcoming().slice(0, 7).map((job) => job.id), (id) =>
       h('li', { 'data-row': '', ref: subject(() => ofJob(store.jobOf(id))) }, [
@@ -137,7 +140,7 @@ function dayTimeline() {
     each(h('ul', { class: 'lane-names' }), () => lanes.value.map((lane) => lane.id), (id) =>
       h('li', { class: () => (store.jobOf(id)?.paused ? 'paused' : '') }, jobLink(id, () => store.jobName(id)))),
     sized((width) => chart(lanes.value, picture.value, width)),
-  ]), lanesTable(() => ({ lanes: lanes.value, now: picture.value.at })), () => cutNote(picture.value.finished)], {
+  ]), lanesTable(() => ({ lanes: lanes.value, now: picture.value.at })), () => cutNote(picture.value.finished), () => store.jobTotals.value.jobs > lanes.value.length && h('p', { class: 'quiet-line' }, t('lanes.cut', { n: number(lanes.value.length), m: number(store.jobTotals.value.jobs) }), ' ', h('a', { href: address('/jobs') }, t('lanes.all')))], {
     class: 'timeline',
     tools: choice(t('timeline.window'), Object.keys(WINDOWS).map((key) => [key, t(/** @type {any} */ (`window.${key}`))]), chosen, (value) => refine({ window: value === '24h' ? null : value }, { replace: true })),
   });
@@ -159,8 +162,18 @@ function lanesOf(finished, from) {
   for (const run of [...finished, ...active]) {
     if (run && Date.parse(run.updated_at) >= from && run.status !== 'scheduled') byJob.set(run.job_id, [...(byJob.get(run.job_id) ?? []), run]);
   }
-  return [...byJob].map(([id, runs]) => {
+  return mostUrgent([...byJob]).map(([id, runs]) => {
     const job = store.jobOf(id);
     return { id, name: store.jobName(id), runs, next: job?.next_run_time ? Date.parse(job.next_run_time) : null, paused: job?.paused ?? false };
   });
+}
+
+/** Of too many lanes those that matter: with failures, with missed fires, then those that ran last. @param {[string, store.Run[]][]} lanes */
+function mostUrgent(lanes) {
+  if (lanes.length <= MOST_LANES) return lanes;
+  const has = (/** @type {store.Run[]} */ runs, /** @type {string} */ status) => Number(runs.some((run) => run.status === status));
+  const newest = (/** @type {store.Run[]} */ runs) => runs.reduce((last, run) => (run.timestamp > last ? run.timestamp : last), '');
+  const ranked = lanes.map((lane) => ({ lane, failed: has(lane[1], 'failed'), missed: has(lane[1], 'missed'), at: newest(lane[1]) }));
+  ranked.sort((a, b) => b.failed - a.failed || b.missed - a.missed || (a.at < b.at ? 1 : -1));
+  return ranked.slice(0, MOST_LANES).map(({ lane }) => lane).sort(([a], [b]) => (a < b ? -1 : 1));
 }

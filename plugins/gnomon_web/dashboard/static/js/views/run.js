@@ -11,7 +11,7 @@ import * as store from '../model/store.js';
 import { cancelButton, hideButton, markFailedButton, triggerButton } from '../components/actions.js';
 import { icon } from '../components/icons.js';
 import { ofRun, rerunOf, subject } from '../components/menu.js';
-import { elapsed, empty, facts, failure, items, jobLink, json, moment, panel, placeInLine, progressBar, runAddress, runBadge, skeleton, steps, timeLeft, tries } from '../components/common.js';
+import { elapsed, empty, facts, failure, items, jobLink, json, moment, nothingHere, panel, progressBar, runAddress, runBadge, skeleton, steps, timeLeft, tries, waitingFor } from '../components/common.js';
 import { dateAndTime, duration, fullMoment, number, wholeDuration } from '../i18n/format.js';
 import { t, word } from '../i18n/index.js';
 import { errorPanel } from './error.js';
@@ -43,6 +43,7 @@ export function runView(id) {
     () => {
       if (isKnown.value) return untracked(() => content(id, /** @type {any} */ (run), events, () => error.value && failure(error.value, readAgain)));
       if (events.value.length > 0) return [h('h1', { class: 'sr', tabindex: -1 }, t('run')), empty(t('run.before'))];
+      if (/** @type {any} */ (error.value)?.status === 404) return nothingHere(t('run.unknown'), t('run.unknown.text'));
       return error.value ? h('div', null, h('h1', { tabindex: -1 }, t('run.gone')), failure(error.value, readAgain)) : [h('h1', { class: 'sr', tabindex: -1 }, t('run')), skeleton(5)];
     },
   ]);
@@ -140,11 +141,12 @@ function content(id, run, events, problem) {
   const read = () => run.value;
   const status = computed(() => read().status);
   const isActive = computed(() => status.value === 'running' || status.value === 'scheduled');
-  const hasProgress = computed(() => status.value === 'running' || read().steps.length > 0);
+  const hasProgress = computed(() => status.value === 'running' || (status.value !== 'scheduled' && read().steps.length > 0));
   const errorKey = computed(() => JSON.stringify([read().error_type, read().error_message, read().traceback, status.value === 'failed' && read().reason]));
   const hasError = () => read().error_message || read().traceback || (status.value === 'failed' && read().reason);
   return h('div', null, [
     runHead(read, isActive),
+    () => read().as_of === undefined && store.isLingering(read()) && h('p', { class: 'quiet-line' }, t(read().runner === 'thread' ? 'run.lingering.thread' : 'run.lingering.text')),
     () => hasProgress.value && progressPanel(read),
     () => errorKey.value && untracked(() => hasError() && errorPanel(read())), // unfolded frames stay open while the error is the same
     h('div', { class: 'columns' }, [
@@ -160,7 +162,7 @@ function runHead(read, isActive) {
   return h('header', { class: 'head' }, [
     h('h1', { tabindex: -1 }, () => store.jobName(read().job_id)),
     () => runBadge(read()),
-    () => isNow.value && store.isLingering(read()) && h('span', { class: 'badge warn', title: t('run.lingering.text') }, icon('alerts'), t('run.lingering')),
+    () => isNow.value && store.isLingering(read()) && h('span', { class: 'badge warn' }, icon('alerts'), t('run.lingering')),
     h('span', { class: 'num big' }, () => (read().status === 'running' ? wholeDuration(elapsed(read())) : read().execution_time !== null ? duration(read().execution_time) : '')),
     h('span', { class: 'spacer' }),
     () => isNow.value && h('div', { class: 'buttons' }, markFailedButton(read), cancelButton(read), hideButton(read), () => !isActive.value && triggerButton(() => rerunOf(read()), 'primary')),
@@ -196,12 +198,12 @@ const details = (read) =>
       [t('fact.id'), h('span', { class: 'mono' }, run._id)],
       [t('col.by'), startedBy(run)],
       [t('fact.due'), moment(run.scheduled_time, dateAndTime)],
-      [began || run.status === 'scheduled' ? t('col.started') : t('fact.recorded'), run.status === 'scheduled' ? placeInLine(run) : moment(run.timestamp, dateAndTime)],
+      [began || run.status === 'scheduled' ? t('col.started') : t('fact.recorded'), run.status === 'scheduled' ? waitingFor(run) : moment(run.timestamp, dateAndTime)],
       [t('fact.late'), began && late >= 0.1 ? h('span', { class: 'num' }, duration(late)) : null],
       [t('fact.ended'), isOver(run) ? moment(run.updated_at, dateAndTime) : null],
       [t('fact.labels'), Object.keys(run.labels ?? {}).length ? labelLinks(run.labels ?? {}) : null],
       [t('fact.reason'), run.reason ? word('reason', run.reason) : null],
-      [t('fact.detail'), run.detail ? clean(run.detail) : null],
+      [t('fact.detail'), run.detail ? h('span', { class: 'long' }, clean(run.detail)) : null],
       [t('fact.count'), (run.count ?? 1) > 1 ? `${number(run.count ?? 1)} (${fullMoment(run.first ?? run.scheduled_time)} – ${fullMoment(run.last ?? run.scheduled_time)})` : null],
       [t('fact.cancelled.by'), run.cancelled_by],
       [t('fact.snoozed.until'), run.snoozed_until ? moment(run.snoozed_until, dateAndTime) : null],
@@ -213,7 +215,7 @@ const details = (read) =>
       [t('fact.force'), run.force ? t('yes') : null],
       [t('fact.runner'), run.runner ? `${run.runner} ${run.worker ?? ''}` : null],
       [t('fact.node'), run.node],
-      [t('fact.warning'), run.warning ? clean(run.warning) : null],
+      [t('fact.warning'), run.warning ? h('span', { class: 'long' }, clean(run.warning)) : null],
       [t('fact.imported'), run.imported_from],
       [t('fact.late.result'), run.late_result ? word('outcome', run.late_result) : null],
     ]);
@@ -225,8 +227,8 @@ const parameters = (read) =>
     const { args = [], kwargs = {} } = read();
     if (args.length === 0 && Object.keys(kwargs).length === 0) return h('p', { class: 'quiet-line' }, t('parameters.none'));
     return facts([
-      ...args.map((value, index) => /** @type {[string, any]} */ ([`${index + 1}.`, h('code', null, clean(JSON.stringify(value)))])),
-      ...Object.entries(kwargs).map(([name, value]) => /** @type {[string, any]} */ ([name, h('code', null, clean(JSON.stringify(value)))])),
+      ...args.map((value, index) => /** @type {[string, any]} */ ([`${index + 1}.`, h('code', { class: 'long' }, clean(JSON.stringify(value)))])),
+      ...Object.entries(kwargs).map(([name, value]) => /** @type {[string, any]} */ ([name, h('code', { class: 'long' }, clean(JSON.stringify(value)))])),
     ]);
   });
 

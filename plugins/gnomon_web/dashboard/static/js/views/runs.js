@@ -1,14 +1,16 @@
 // All runs, newest first: filtered by the address, live at the top, further pages below.
-import { each, h } from '../core/dom.js';
-import { batch, computed, effect, signal, untracked } from '../core/signals.js';
+import { h } from '../core/dom.js';
+import { batch, computed, effect, onDispose, signal, untracked } from '../core/signals.js';
 import { refine, route } from '../core/router.js';
 import { get } from '../model/api.js';
 import { now } from '../model/clock.js';
 import { clean } from '../model/sanitize.js';
 import { complete } from '../model/fold.js';
 import { matches } from '../model/finished_runs.js';
+import { allJobs, readRoster } from '../model/jobs_by_need.js';
 import * as store from '../model/store.js';
 import { icon } from '../components/icons.js';
+import { longTable } from '../components/long_table.js';
 import { cancelShownButton } from '../components/operator_actions.js';
 import { subject, ofRun } from '../components/menu.js';
 import { elapsed, empty, failure, items, moment, progressBar, runAddress, runBadge, skeleton, tries } from '../components/common.js';
@@ -119,22 +121,37 @@ function isListed(id, asked) {
 /** @param {import('../types.d.ts').LogEvent} event */
 const isEnd = (event) => ['started', 'succeeded', 'failed', 'cancelled'].includes(event.type);
 
+/** Act when an element comes near the viewport. @param {Element} element @param {() => void} act */
+function whenNear(element, act) {
+  const watcher = new IntersectionObserver(([entry]) => {
+    if (!entry.isIntersecting) return;
+    watcher.disconnect();
+    act();
+  }, { rootMargin: '600px' });
+  watcher.observe(element);
+  onDispose(() => watcher.disconnect());
+}
+
 export function runsView() {
   const list = runList();
+  let scrolls = false; // once more was asked for, further pages follow the scrolling
   return h('div', { class: 'page' }, [
     h('header', { class: 'head' }, h('h1', { tabindex: -1 }, t('nav.runs')), h('span', { class: 'count num' }, () => number(list.state.value.total)), h('span', { class: 'spacer' }), cancelShownButton(unfinishedShown, () => filtersOf(route.value.query))),
     filters(),
     () => list.waiting.value.length > 0 && h('button', { class: 'news', onclick: list.show }, icon('down'), t('runs.news', { n: list.waiting.value.length })),
     h('div', { class: 'panel table' }, [
-      h('table', { class: 'runs' }, [
-        h('thead', null, h('tr', null, ['status', 'job', 'started', 'duration', 'progress', 'by'].map((key) => h('th', { scope: 'col' }, t(/** @type {any} */ (`col.${key}`)))))),
-        each(h('tbody'), () => list.rows.value, (id) => runRow(id, () => list.run(id))),
-      ]),
+      longTable({
+        name: 'runs',
+        head: h('thead', null, h('tr', null, ['status', 'job', 'started', 'duration', 'progress', 'by'].map((key) => h('th', { scope: 'col' }, t(/** @type {any} */ (`col.${key}`)))))),
+        ids: () => list.rows.value,
+        row: (id) => runRow(id, () => list.run(id)),
+        whole: 300, // six pages
+      }),
       () => {
         const { loading, error, next } = list.state.value;
         if (error) return failure(error, () => list.read(list.rows.peek().length > 0));
         if (list.rows.value.length === 0) return loading ? skeleton(5) : empty(t('runs.none'), h('button', { onclick: clear }, t('filters.clear')));
-        return next && h('p', { class: 'foot' }, h('button', { disabled: loading, onclick: () => list.read(true) }, t(loading ? 'loading' : 'runs.more')));
+        return next && h('p', { class: 'foot' }, h('button', { disabled: loading, onclick: () => ((scrolls = true), list.read(true)), ref: (/** @type {Element} */ element) => scrolls && !loading && whenNear(element, () => list.read(true)) }, t(loading ? 'loading' : 'runs.more')));
       },
     ]),
   ]);
@@ -160,7 +177,7 @@ function filters() {
     searchField(t('runs.search')),
     h('div', { class: 'choice', role: 'group', 'aria-label': t('col.status') }, STATUSES.map((state) =>
       h('button', { type: 'button', 'aria-pressed': () => String(chosen(state)), class: state, onclick: () => toggle(state) }, icon(state), t(/** @type {any} */ (`status.${state}`))))),
-    select('job_id', t('col.job'), () => [['', t('runs.any.job')], ...store.jobIds.value.map((id) => /** @type {[string, string]} */ ([id, store.jobName(id)]))]),
+    () => (store.hasAllJobs.value ? select('job_id', t('col.job'), () => [['', t('runs.any.job')], ...store.jobIds.value.map((id) => /** @type {[string, string]} */ ([id, store.jobName(id)]))]) : jobField()),
     select('is_manual', t('col.by'), () => [['', t('runs.any.by')], ['true', t('by.manual')], ['false', t('by.schedule')]]),
     periodSelect(),
     () => query().label && h('button', { type: 'button', 'aria-label': t('runs.label.any', { label: query().label }), onclick: () => refine({ label: null }) }, clean(query().label), icon('close')),
@@ -172,6 +189,17 @@ function filters() {
 const select = (key, name, choices) =>
   h('select', { 'aria-label': name, value: () => (choices(), route.value.query[key] ?? ''), onchange: (/** @type {any} */ event) => refine({ [key]: event.target.value || null }) }, () =>
     choices().map(([value, text]) => h('option', { value, selected: untracked(() => route.value.query[key] ?? '') === value }, text)));
+
+/** A job of too many for a list: typed, with the roster as suggestions. */
+function jobField() {
+  const open = signal(false);
+  const choose = (/** @type {any} */ event) => refine({ job_id: event.target.value || null });
+  effect(() => void (open.value && readRoster()));
+  return h('label', { class: 'search' }, [
+    h('input', { list: 'job-names', 'aria-label': t('col.job'), placeholder: t('runs.any.job'), value: () => route.value.query.job_id ?? '', onfocus: () => (open.value = true), onchange: choose }),
+    h('datalist', { id: 'job-names' }, () => open.value && allJobs.value.map((job) => h('option', { value: job.id }, job.name ?? ''))),
+  ]);
+}
 
 /** The period: chosen relative to now, stored in the address as a moment, so that a link keeps its meaning. */
 function periodSelect() {

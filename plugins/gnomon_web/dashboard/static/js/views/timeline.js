@@ -13,6 +13,11 @@ import { t, word } from '../i18n/index.js';
 /** @typedef {import('../model/event_groups.js').Node} Node */
 /** @typedef {import('../types.d.ts').Run} Run */
 
+const MAX_TEXT = 400; // characters of one event; the raw event has the rest
+
+/** @param {string} text */
+const shortened = (text) => (text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)} …` : text);
+
 const LENSES = ['summary', 'all', 'json'];
 
 /** @param {{ value: LogEvent[] }} events @param {() => any} problem shown if they cannot be loaded */
@@ -47,7 +52,7 @@ function nodeRow(read, at) {
     h('div', { class: 'what' }, [
       h('strong', null, () => word('event', read().event.snoozed_until ? 'snoozed' : read().event.type)),
       ' ',
-      h('span', { class: 'text' }, () => clean(sentence(read().event))),
+      h('span', { class: 'text' }, () => shortened(clean(sentence(read().event)))),
       () => read().count > 1 && h('span', { class: 'times num' }, `×${number(read().count)}`),
       () => read().event.blocked_by && [' ', h('a', { href: runAddress(read().event.blocked_by) }, t('decision.see'))],
       () => read().event.actor && h('span', { class: 'who' }, clean(read().event.actor)),
