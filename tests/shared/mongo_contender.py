@@ -31,7 +31,7 @@ from gnomon.hookspecs import hookimpl
 from gnomon_mongo import MongoStore, lease_holder
 from gnomon_mongo.drivers import Driver
 
-ORDER_INTERVAL_S = 0.5
+ORDER_INTERVAL_S = 0.8
 
 
 class SkewedClock(SystemClock):
@@ -99,7 +99,7 @@ def jobs(notes: Notes) -> list[Job]:
     async def ordered(context: Context) -> None:
         notes.write("began", context.execution_id)
 
-    often = {"quick": (quick, 0.3), "slow": (slow, 0.7), "in_thread": (in_thread, 0.9)}
+    often = {"quick": (quick, 0.4), "slow": (slow, 0.9), "in_thread": (in_thread, 1.1)}
     keys: dict[str, Any] = {"overlap": "queue", "retry": {"attempts": 2, "delay": "0s"}}
     timed = [Job(id=name, func=func, every=Duration(seconds=s), **keys) for name, (func, s) in often.items()]
     return [*timed, Job(id="ordered", func=ordered, overlap="queue")]
