@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
 from msgspec.structs import force_setattr
@@ -25,7 +25,7 @@ from gnomon.errors import DeposedError, GnomonError, StoreError, StoreUnavailabl
 from gnomon.forks import forked_error
 from gnomon.logs import get_logger
 from gnomon.ports import Clock, Store
-from gnomon.stores.reading import newest_readable_time
+from gnomon.stores.reading import EARLIEST, time_of_newest
 from gnomon.tasks import at_once
 
 log = get_logger("gnomon.engine.journal")
@@ -86,16 +86,14 @@ class Journal:
         self._recalled: Counter[str] = Counter()
         self._append_s, self._commit_s = RecentValues(), RecentValues()
         self._appending_since: float | None = None
-        self._newest_at = datetime.min.replace(tzinfo=UTC)
+        self._newest_at = EARLIEST
         self.heartbeat = Heartbeat("journal", STALLED_AFTER_S)
 
     async def start(self) -> None:
         """Read the head of the log and the states of the jobs from the store."""
-        self.head = await self._store.head()
-        newest_at = newest_readable_time(self._store, self._clock.now())
-        jobs, newest = await at_once(self._store.jobs(removed=False), newest_at)
+        newest_at = time_of_newest(self._store, self._clock.now())
+        self.head, jobs, self._newest_at = await at_once(self._store.head(), self._store.jobs(removed=False), newest_at)
         self.jobs = {state.job_id: state for state in jobs}
-        self._newest_at = newest or self._newest_at
 
     def record(
         self, event_type: type[E_], stream: str, job_id: str, *, at: datetime | None = None, **payload: Any

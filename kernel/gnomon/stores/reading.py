@@ -43,11 +43,11 @@ async def newest_time(store: Store, now: datetime) -> datetime | None:
     return max((at for at in times if at > now), default=None)
 
 
-async def newest_readable_time(store: Store, now: datetime) -> datetime | None:
-    """Return the same; None also where events cannot be read, which must not stop a start."""
+async def time_of_newest(store: Store, now: datetime) -> datetime:
+    """Return the same, or EARLIEST; also where events cannot be read, which must not stop a start."""
     with suppress(StoreError):
-        return await newest_time(store, now)
-    return None
+        return await newest_time(store, now) or EARLIEST
+    return EARLIEST
 
 
 async def newest_kernel_fact(
