@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gnomon.cli.input.options import config_option, json_option, outer_options, reason_option, url_option
+from gnomon_alerts.delivery.command import channels_command, test_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +71,10 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
         print_alerts(page, kernel.zone)
     if checks and any(alert.state == "firing" for alert in page.alerts):
         ctx.exit(EXIT_FAILURE)
+
+
+command.add_command(test_command)
+command.add_command(channels_command)
 
 
 def _many(function: Callable[..., None]) -> Callable[..., None]:

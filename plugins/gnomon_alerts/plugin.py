@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 
@@ -22,6 +23,8 @@ from gnomon.wire.alerts import Alert, UnknownAlertError
 from gnomon_alerts.acts import Act
 from gnomon_alerts.book import shown, urgency
 from gnomon_alerts.checkpoint import CHECKPOINT, UnreadableStateError, from_checkpoint, to_checkpoint
+from gnomon_alerts.delivery.config import Channel, Heartbeat, Route, check_channels
+from gnomon_alerts.delivery.deliveries import ChannelHealth, Deliveries
 from gnomon_alerts.detector import Detector
 from gnomon_alerts.parts import PartWatch
 from gnomon_alerts.recorder import record
@@ -51,13 +54,20 @@ class AlertsPlugin:
     JobOptions = JobOptions
 
     class Config(msgspec.Struct, forbid_unknown_fields=True):
-        """The rules, of which the last one that fits a job counts; `save_every` limits what is read after a crash."""
+        """The rules, of which the last one that fits a job counts; `save_every` limits what is read after a crash.
+
+        `channels` are where notifications go, `routes` choose among them, and `heartbeat` pings a service.
+        """
 
         rules: list[Rule] = []
         save_every: Duration = Duration(seconds=30)
+        channels: list[Channel] = []
+        routes: list[Route] = []
+        heartbeat: Heartbeat | None = None
 
         def __post_init__(self) -> None:
-            """Refuse saving without a pause."""
+            """Refuse saving without a pause, and routes that lead nowhere."""
+            check_channels(self.channels, self.routes)
             if self.save_every < timedelta(milliseconds=10):
                 raise ValueError(f"save_every must be 10 ms or more, got {self.save_every}")
 
@@ -65,15 +75,21 @@ class AlertsPlugin:
         self.config = config or self.Config()
         self._detector = Detector(Rules(self.config.rules))
         self._parts = PartWatch()
+        self._deliveries = Deliveries(self.config.channels, self.config.routes, self.config.heartbeat)
         self._lock = threading.RLock()
         self._waiting: list[tuple[int, concurrent.futures.Future[None]]] = []
         self._is_caught_up = False
         self.note = ""
         """The number of open alerts, for `gnomon status` and the health of the kernel."""
-        self._saved = 0
+        self._saved = self._past_until = 0
         self._wake: asyncio.Event
         self._behind: asyncio.Event
         self._kernel: KernelApi
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the channels; None where all is well."""
+        return self._deliveries.problem
 
     # --- the book, from any thread ---
 
@@ -135,10 +151,15 @@ class AlertsPlugin:
         self._kernel = kernel
         self._wake, self._behind = asyncio.Event(), asyncio.Event()
         self._is_caught_up = False
+        self._deliveries.enter(kernel)
+        self._past_until = kernel.health().position
         self._detector = await self._load(kernel)
         async with asyncio.TaskGroup() as tasks:
             # Not before the start: catching up with a long log takes longer than a start may.
-            work = [tasks.create_task(one) for one in (self._catch_up(), self._decide(), self._save_often())]
+            work = [
+                tasks.create_task(one)
+                for one in (self._catch_up(), self._decide(), self._save_often(), self._deliveries.run())
+            ]
             yield
             for task in work:
                 task.cancel()
@@ -151,6 +172,7 @@ class AlertsPlugin:
             self._fold(events)
         else:
             self._behind.set()
+        self._deliveries.note(events)
 
     @hookimpl
     def reload(self, config: Config) -> Iterable[str]:
@@ -166,6 +188,12 @@ class AlertsPlugin:
     def register_routes(self, register: Callable[..., None]) -> None:
         """Register the alerts as HTTP resources."""
         Resources(self).register(register)
+        path = "/scheduler/alert-channels"
+        register("GET", path, self.list_channels, role="viewer", tag="alerts")
+
+    async def list_channels(self, _request: Any) -> list[ChannelHealth]:
+        """List the channels of notifications: what each last accepted, what waits for it, and what is wrong."""
+        return await self._deliveries.health(self._kernel)
 
     @hookimpl(optionalhook=True)
     def register_metrics(self, register: Callable[..., None]) -> None:
@@ -181,7 +209,11 @@ class AlertsPlugin:
 
     def _fold(self, events: Sequence[Event]) -> None:
         with self._lock:
-            changes = self._detector.fold(events)
+            past = [event for event in events if event.position <= self._past_until]
+            changes = self._detector.fold(past) if past else []
+            self._end_past()
+            if len(past) < len(events):
+                changes = [*changes, *self._detector.fold(events[len(past) :])]
             seen = [one for position, one in self._waiting if position <= self.position]
             self._waiting = [(position, one) for position, one in self._waiting if position > self.position]
         for one in seen:
@@ -190,6 +222,12 @@ class AlertsPlugin:
             self._write_note()
         if self._detector.has_news:
             self._wake.set()
+
+    def _end_past(self) -> None:
+        """Decide about what still lasts, once what happened before this process began has been folded."""
+        if self._detector.is_past and self.position >= self._past_until:
+            self._detector.decide_all()
+            self._detector.end_of_past()
 
     def _write_note(self) -> None:
         counts = count([alert for alert in self.alerts() if alert.state != "resolved"])
@@ -223,9 +261,8 @@ class AlertsPlugin:
                 await asyncio.sleep(RETRY_S)
                 continue
             with self._lock:
-                if self._detector.is_past:
-                    self._detector.decide_all()
-                    self._detector.end_of_past()
+                self._past_until = min(self._past_until, self.position)  # the rest was pruned
+                self._end_past()
             self._is_caught_up = True
             self._write_note()
             self._wake.set()

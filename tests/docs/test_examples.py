@@ -59,7 +59,11 @@ assemble(load_config(Path(sys.argv[1])))
 SECRETS = {
     "APP_PASSWORD": "the password of an example",
     "GNOMON_OIDC_SECRET": "the secret of an example",
+    "HEARTBEAT_URL": "https://ping.example.org/the-id-of-an-example",
+    "MAIL_URL": "mailtos://user:password@example.org",
     "MONGODB_URI": "mongodb://localhost:27017",
+    "OPS_AUTHORIZATION": "Bearer the-token-of-an-example",
+    "OPS_WEBHOOK": "https://hooks.example.org/the-hook-of-an-example",
 }
 """Variables to which the examples refer."""
 

@@ -12,6 +12,7 @@ from gnomon.logs import get_logger
 from gnomon.outbox.attempts import Attempts
 from gnomon.outbox.delivery_errors import DeliveryRefusedError
 from gnomon.outbox.destination import DeliveryRecord, Destination, DestinationHealth, Refusal
+from gnomon.outbox.pauses import pause
 from gnomon.safe_text import safe_str
 
 log = get_logger("gnomon.outbox")
@@ -184,12 +185,7 @@ class Delivery:
 
     async def _pause(self, seconds: float) -> None:
         """Wait on the kernel's clock; a stop ends the wait and the delivery."""
-        waiting = {asyncio.ensure_future(self._kernel.sleep(seconds)), asyncio.ensure_future(self._stopping.wait())}
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in waiting:
-                one.cancel()
+        await pause(self._kernel, seconds, self._stopping)
         if self._stopping.is_set():
             raise _StoppedError
 
