@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from gnomon.domain.events import LoggedOut as LoggedOut
     from gnomon.domain.events import Missed as Missed
     from gnomon.domain.events import Progress as Progress
+    from gnomon.domain.events import QueueResumed as QueueResumed
+    from gnomon.domain.events import QueueStalled as QueueStalled
     from gnomon.domain.events import Scheduled as Scheduled
     from gnomon.domain.events import Started as Started
     from gnomon.domain.events import Succeeded as Succeeded
@@ -162,6 +164,8 @@ _HOMES = {
         "JobResumed",
         "KernelEvent",
         "KernelHeldUp",
+        "QueueResumed",
+        "QueueStalled",
         "KernelLed",
         "KernelStarted",
         "KernelStopped",

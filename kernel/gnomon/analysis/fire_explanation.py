@@ -10,7 +10,6 @@ import msgspec
 from gnomon.analysis import fire_outcomes
 from gnomon.analysis.fire_outcomes import FireOutcome
 from gnomon.analysis.holds import hold_of, present_hold, released_hold
-from gnomon.analysis.queue_explanation import queue_words
 from gnomon.analysis.schedule_history import Pause, ScheduleHistory, read_history
 from gnomon.analysis.silences import Silence, silence_at, silence_before
 from gnomon.analysis.wait_explanation import NEGLIGIBLE_DELAY, NEIGHBOURS, WaitExplainer, behind_words
@@ -121,7 +120,7 @@ class FireExplainer:
         explanation.hold = await released_hold(self._store, due, first) if run.is_fire else None
         if late < NEGLIGIBLE_DELAY and explanation.hold is None:
             explanation.say(f"It ran on time: it started at {self.when(started.at)} (run {run.id}).")
-            explanation.say(*queue_words(run, self.when, started))
+            explanation.say(*await self._waits.in_queue(run, started))
             return
         ready = max(first.at, due)
         upstream = await self._waits.upstream_end(run)
@@ -141,7 +140,7 @@ class FireExplainer:
             sentences, behind = await self._waits.waited(run, ready, left)
             explanation.say(*sentences)
             explanation.behind += behind
-        explanation.say(*queue_words(run, self.when, started))
+        explanation.say(*await self._waits.in_queue(run, started))
 
     async def _explain_why_late(self, explanation: FireExplanation, due: datetime, decided: Event) -> None:
         """Explain why a kernel decided a fire later than it was due."""
@@ -226,7 +225,7 @@ class FireExplainer:
             explanation.say(*sentences)
             explanation.behind += behind
         else:
-            explanation.say(*queue_words(run, self.when))
+            explanation.say(*await self._waits.in_queue(run))
 
     def _explain_end(self, explanation: FireExplanation, run: Execution, stream: list[Event]) -> None:
         took = f" after {length(run.execution_time)}" if run.execution_time is not None else ""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from gnomon.domain.events import Started
+from gnomon.domain.events import Event, QueueResumed, QueueStalled, Started
 from gnomon.domain.execution import Execution
 from gnomon.domain.records import ExecutionQuery
 from gnomon.ports import Store
+from gnomon.stores.reading import newest_kernel_fact
 from gnomon.text import length
 
 MOST_HOLDERS = 200
@@ -38,3 +39,21 @@ def queue_words(run: Execution, when: Callable[[datetime | None], str], started:
     waited = length(run.timestamp - run.handed_over_at)
     code = f", with {started.code}" if started is not None and started.code else ""
     return [f"{handed_over}, and {run.worker or 'a worker'} began it at {when(run.timestamp)}, {waited} later{code}."]
+
+
+async def stall_words(store: Store, run: Execution, end: datetime, when: Callable[[datetime | None], str]) -> list[str]:
+    """Return why the queue of a run stood still while the run waited in it, until `end`; nothing where it did not."""
+    if run.handed_to is None or run.handed_over_at is None:
+        return []
+
+    def concerns(event: Event) -> bool:
+        is_fact = isinstance(event, QueueStalled | QueueResumed)
+        return is_fact and (event.runner, event.queue) == (run.handed_to, run.queue or "")
+
+    fact = await newest_kernel_fact(store, end + timedelta(microseconds=1), concerns)
+    if isinstance(fact, QueueStalled):
+        return [f"The queue has stood still since {when(fact.at)}: {fact.reason.rstrip('.')}."]
+    if isinstance(fact, QueueResumed) and fact.at > run.handed_over_at:
+        since = fact.at - timedelta(seconds=fact.seconds)
+        return [f"The queue stood still from {when(since)} to {when(fact.at)}: {fact.reason.rstrip('.')}."]
+    return []

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from gnomon.analysis.dependency_explanation import last_success, recorded_last, upstream_runs, waiting_words
 from gnomon.analysis.group_explanation import group_of, what_it_waits_for
-from gnomon.analysis.queue_explanation import queue_words, slot_holders
+from gnomon.analysis.queue_explanation import queue_words, slot_holders, stall_words
 from gnomon.analysis.schedule_history import ScheduleHistory
 from gnomon.domain import events
 from gnomon.domain.events import Event
@@ -40,7 +40,7 @@ class WaitExplainer:
     async def not_started(self, run: Execution) -> Found:
         """Return what a run waits for."""
         if run.handed_to is not None:
-            return queue_words(run, self._when), []
+            return await self.in_queue(run), []
         if run.not_before is not None and run.not_before > self._now:
             before = await self._store.execution(run.retry_of) if run.retry_of is not None else None
             is_snoozed = before is not None and before.is_snoozed
@@ -64,6 +64,14 @@ class WaitExplainer:
             queue = f"queue {first.queue}" if first.queue else f"runner {first.handed_to}"
             state = f"was handed over to {queue} at {self._when(first.handed_over_at)} and which no worker has begun"
         return [f"It is waiting for run {first.id} of this job, which {state}."], behind
+
+    async def in_queue(self, run: Execution, started: events.Started | None = None) -> list[str]:
+        """Return how a run waited in a queue of workers elsewhere, and what kept it there."""
+        end = started.at if started is not None else self._now if run.status == "scheduled" else run.updated_at
+        return [
+            *queue_words(run, self._when, started),
+            *await stall_words(self._store, run, end, self._when),
+        ]
 
     async def upstream_end(self, run: Execution) -> Execution | None:
         """Return the upstream run whose success let a run start; None for a job that waits for no others."""

@@ -32,6 +32,8 @@ from gnomon.domain.kernel_events import KernelHeldUp as KernelHeldUp
 from gnomon.domain.kernel_events import KernelLed as KernelLed
 from gnomon.domain.kernel_events import KernelStarted as KernelStarted
 from gnomon.domain.kernel_events import KernelStopped as KernelStopped
+from gnomon.domain.kernel_events import QueueResumed as QueueResumed
+from gnomon.domain.kernel_events import QueueStalled as QueueStalled
 from gnomon.domain.operator_events import BackfillEnded as BackfillEnded
 from gnomon.domain.operator_events import BackfillStarted as BackfillStarted
 from gnomon.domain.operator_events import FireSkipped as FireSkipped
@@ -369,7 +371,7 @@ JobFact = JobAdded | JobChanged | JobRemoved | JobPaused | JobResumed | JobDescr
 Term = KernelStarted | KernelLed | KernelStopped
 RecordedFact = AccessFact | AlertFact
 """What plugins record: `KernelApi.record_fact`."""
-KernelFact = Term | ClockChanged | KernelHeldUp | HoldFact | ActRefused | RecordedFact
+KernelFact = Term | ClockChanged | KernelHeldUp | QueueStalled | QueueResumed | HoldFact | ActRefused | RecordedFact
 KnownEvent = Lifecycle | CancelRequested | Warned | LateResult | Hidden | Imported | JobFact | KernelFact
 
 LIFECYCLE: tuple[type[Event], ...] = (Scheduled, HandedOver, Started, Progress, Succeeded, Failed, Missed, Cancelled)

@@ -80,6 +80,26 @@ class KernelHeldUp(KernelEvent, frozen=True, kw_only=True, tag="kernel_held_up")
     held_by: str | None = None
 
 
+class QueueStalled(KernelEvent, frozen=True, kw_only=True, tag="queue_stalled"):
+    """Runs that were handed over to a queue of workers elsewhere do not begin, for this `reason`.
+
+    One fact stands for all runs that wait there, until `queue_resumed`; a kernel that starts meanwhile repeats it.
+    """
+
+    runner: str
+    queue: str
+    reason: str
+
+
+class QueueResumed(KernelEvent, frozen=True, kw_only=True, tag="queue_resumed"):
+    """No run waits in a queue any more for the `reason` of its `queue_stalled`, `seconds` after that."""
+
+    runner: str
+    queue: str
+    reason: str
+    seconds: float
+
+
 class ActRefused(KernelEvent, frozen=True, kw_only=True, tag="act_refused"):
     """An act of an operator was refused, for example because `asked_job_id` or `execution_id` is unknown.
 

@@ -45,6 +45,7 @@ from gnomon.engine.members import MemberTable
 from gnomon.engine.operator_commands import OperatorCommands
 from gnomon.engine.progress_recorder import ProgressRecorder
 from gnomon.engine.queries import KernelQueries
+from gnomon.engine.queue_outages import QueueOutages
 from gnomon.engine.recovery import note_recent_starts, recover
 from gnomon.engine.refused_acts import RefusedActs
 from gnomon.engine.restored_jobs import RestoredJobs
@@ -260,7 +261,8 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
         self._progress = ProgressRecorder(self._journal, self._store, self.clock)
         self._progress.orders = BodyOrders(self, self._jobs)
         parts = (self._journal, self.clock, self._runners.values(), self._progress, tasks)
-        self._supervisor = Supervisor(*parts, log_failures=self._log_failures)
+        queues = QueueOutages(self._facts, self.clock)
+        self._supervisor = Supervisor(*parts, queues, log_failures=self._log_failures)
         self._admission.worker_queue_of = lambda run: live.waits_in if (live := self._supervisor.live(run)) else None
         if self._blocked_loop_after_s is not None:
             stalls = self._supervisor.stalls
@@ -281,7 +283,7 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
         self._added_jobs = AddedJobs(*parts_of_jobs, self._restored_jobs, self.clock)
         parts_of_runs = (self._launcher, self._jobs, self.clock, tasks, self._hold)
         self._backfills = Backfills(self._journal, self._store, *parts_of_runs)
-        watch = WorkerWatch(self._supervisor, self.clock)
+        watch = WorkerWatch(self._supervisor, self.clock, queues)
         self._condition = KernelCondition(self._journal, self._timetable, self._watchdog, self._jobs, watch)
         self._start_component(watch.run(), "worker watch")
         self._attached = AttachedSchedulers(self._journal, self.clock, self._jobs, tasks)

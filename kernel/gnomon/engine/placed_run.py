@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from gnomon.domain import events
+from gnomon.durations import LONGEST_DELAY
 from gnomon.engine.active_run import ActiveRun
 from gnomon.engine.journal import Journal
+from gnomon.engine.queue_outages import QueueOutages
 from gnomon.errors import DeposedError
 from gnomon.logs import get_logger
 from gnomon.ports import Clock
@@ -18,8 +20,6 @@ from gnomon.text import shorten, writable
 
 log = get_logger("gnomon.engine.placed_run")
 
-WAITS = "waits"
-"""The kind of the warning about a run that does not begin in its queue."""
 WORKER_LIMIT = 256
 REASON_LIMIT = 1_000
 """Characters kept of what a runner reports."""
@@ -29,22 +29,29 @@ class PlacedRun(Placement):
     """The placement of one run. `due` is when the run could have started; `on_begun` is called once."""
 
     def __init__(
-        self, active: ActiveRun, journal: Journal, clock: Clock, due: datetime, on_begun: Callable[[ActiveRun], None]
+        self,
+        active: ActiveRun,
+        journal: Journal,
+        clock: Clock,
+        due: datetime,
+        on_begun: Callable[[ActiveRun], None],
+        queues: QueueOutages,
     ) -> None:
         self._active = active
         self._journal = journal
         self._clock = clock
         self._due = due
         self._on_begun = on_begun
+        self._queues = queues
 
     def waits(self, reason: str | None) -> None:
-        """Record why the body does not begin, once for each reason; None: no longer."""
-        active, execution = self._active, self._active.execution
+        """Note why the body does not begin, which is recorded once for all runs of its queue; None: no longer."""
+        active = self._active
         text = None if reason is None else shorten(writable(reason), REASON_LIMIT)
         if text != active.waits_because and not (active.has_begun or active.is_over):
             active.waits_because = text
             if text is not None:
-                self._record(events.Warned, execution.id, execution.job_id, kind=WAITS, message=text)
+                self._queues.note(active, text)
 
     def begun(self, worker: str, at: datetime, code: str | None = None) -> None:
         """Record that the body has begun, and the steps of its job; a second call changes nothing."""
@@ -80,6 +87,23 @@ class PlacedRun(Placement):
             log.debug("a report about a run was not recorded", run=self._active.execution.id, problem=str(exc))
             return False
         return True
+
+
+class Placements:
+    """Places runs in the queues of their runners. `on_begun` is called once for each that begins."""
+
+    def __init__(
+        self, journal: Journal, clock: Clock, on_begun: Callable[[ActiveRun], None], queues: QueueOutages
+    ) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._on_begun = on_begun
+        self._queues = queues
+
+    def place(self, active: ActiveRun, due: datetime, grace: timedelta) -> None:
+        """Set the placement of a run its placement: it was due then, and is to begin within `grace`."""
+        active.placement = PlacedRun(active, self._journal, self._clock, due, self._on_begun, self._queues)
+        active.begins_before = due + grace if grace < LONGEST_DELAY else None
 
 
 def end_unbegun(active: ActiveRun, outcome: Outcome, journal: Journal) -> bool:

@@ -14,11 +14,11 @@ import msgspec
 from gnomon.domain import events
 from gnomon.domain.events import TRIED_TO_EXIT, FailedReason
 from gnomon.domain.execution import Execution
-from gnomon.durations import LONGEST_DELAY
 from gnomon.engine.active_run import ActiveRun, Ending, RunObserver
 from gnomon.engine.journal import Journal
-from gnomon.engine.placed_run import PlacedRun, end_unbegun
+from gnomon.engine.placed_run import Placements, end_unbegun
 from gnomon.engine.progress_recorder import ProgressRecorder
+from gnomon.engine.queue_outages import QueueOutages
 from gnomon.engine.run_limits import RunLimits, overrule_by_timeout
 from gnomon.engine.run_recorder import RunRecorder
 from gnomon.engine.runner_calls import queue_of, stop
@@ -55,6 +55,7 @@ class Supervisor:
         runners: Iterable[Runner],
         progress: ProgressRecorder,
         tasks: TaskSet,
+        queues: QueueOutages,
         *,
         log_failures: bool = True,
     ) -> None:
@@ -64,6 +65,7 @@ class Supervisor:
         self.runners = {runner.name: runner for runner in (*built_in, *runners)}
         self._progress = progress
         self._limits = RunLimits(clock, tasks, self._end_by_force)
+        self._placements = Placements(journal, clock, self._limits.watch, queues)
         self._recorder = RunRecorder(journal, clock, log_failures=log_failures)
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
@@ -93,7 +95,7 @@ class Supervisor:
         active = self._active[execution.id] = self._new_run(execution, job, body, runner, observer)
         delay = max((now - due).total_seconds(), 0.0)
         if runner.is_remote:
-            self._place(active, due, grace)
+            self._placements.place(active, due, grace)
             facts = {"runner": runner.name, "queue": queue_of(runner, job), "delay": delay}
             self._journal.record(events.HandedOver, execution.id, job.id, at=now, **facts)
         else:
@@ -121,10 +123,6 @@ class Supervisor:
         context = Context(execution, self._progress, monotonic=self._clock.monotonic, reader=reader)
         return ActiveRun(execution, job, body, context, runner, observer)
 
-    def _place(self, active: ActiveRun, due: datetime, grace: timedelta) -> None:
-        active.placement = PlacedRun(active, self._journal, self._clock, due, self._limits.watch)
-        active.begins_before = due + grace if grace < LONGEST_DELAY else None
-
     def adopt(
         self, execution: Execution, job: Job, body: Body, observer: RunObserver, grace: timedelta, logged: int
     ) -> ActiveRun:
@@ -135,7 +133,7 @@ class Supervisor:
         runner = self.runners[execution.handed_to or ""]
         active = self._active[execution.id] = self._new_run(execution, job, body, runner, observer)
         active.is_adopted = True
-        self._place(active, execution.not_before or execution.scheduled_time, grace)
+        self._placements.place(active, execution.not_before or execution.scheduled_time, grace)
         if active.has_begun:
             since = (self._clock.now() - execution.timestamp).total_seconds()
             active.started_at = self._clock.monotonic() - max(since, 0.0)

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from gnomon.domain.workers import QueueState, WorkerView
 from gnomon.engine.active_run import ActiveRun
+from gnomon.engine.queue_outages import QueueOutages
 from gnomon.engine.supervisor import Supervisor
 from gnomon.ports import Clock
 from gnomon.runners.base import Runner
@@ -25,16 +26,18 @@ PATIENCE = timedelta(seconds=15)
 class WorkerWatch:
     """Looks at the workers of remote runners now and then; `problem` names the runs that no worker will take."""
 
-    def __init__(self, supervisor: Supervisor, clock: Clock) -> None:
+    def __init__(self, supervisor: Supervisor, clock: Clock, queues: QueueOutages) -> None:
         self.problem: str | None = None
         self._runners = [runner for runner in supervisor.runners.values() if runner.is_remote]
         self._supervisor = supervisor
         self._clock = clock
+        self._queues = queues
 
     async def run(self) -> None:
         """Read the view until cancelled: a component of the kernel. In real time: workers are real on any clock."""
         while True:
             await asyncio.sleep(LOOK_INTERVAL_S)
+            self._queues.settle()
             if self._runners:
                 view = await read_workers(self._runners, self._supervisor.bodies)
                 self.problem = "; ".join((*self._lacking(view), *view.problems)) or None

@@ -120,6 +120,14 @@ def kernel_held_up(at: datetime = NOON) -> list[Event]:
     return [_first(events.KernelHeldUp, "", at, stream=events.kernel_stream("d" * 24), **blocked)]
 
 
+def queue_outage(at: datetime = NOON) -> list[Event]:
+    """Return the facts that no worker took the runs of a queue for a minute."""
+    about: dict[str, Any] = {"runner": "celery", "queue": "reports", "reason": "no worker takes tasks from it"}
+    stalled = _first(events.QueueStalled, "", at, stream=events.kernel_stream("e" * 24), **about)
+    later = {"stream": stalled.stream, "version": 2, "at": at + timedelta(minutes=1), "node": "a", "job_id": ""}
+    return [stalled, events.QueueResumed(**{**later, **about, "seconds": 60.0})]
+
+
 def kernel_led(at: datetime = NOON) -> list[Event]:
     """Return the fact that a kernel took over a log with the definitions of its third deployment."""
     term: dict[str, Any] = {
@@ -179,7 +187,6 @@ def every_type() -> list[list[Event]]:
     hidden = extend(failed("hidden"), events.Hidden, actor="ann")
     reported = extend(reported, events.Warned, kind="silence", message="no sign of life for 24m", actor="reaper")
     placed = extend(scheduled("placed"), events.HandedOver, runner="celery", queue="reports")
-    placed = extend(placed, events.Warned, kind="waits", message="no worker consumes the queue reports")
     placed = extend(placed, events.Started, runner="celery", worker="celery@host", delay=3.0)
     late = extend(failed("late"), events.LateResult, outcome="succeeded", return_value=[1, "two", None])
     job = extend(job_added("job"), events.JobPaused, actor="ann", reason="holidays")
@@ -209,6 +216,7 @@ def every_type() -> list[list[Event]]:
         kernel_history(accepted_rollback=Rollback(last=7, expected=9)),
         kernel_held_up(),
         kernel_led(),
+        queue_outage(),
         kernel_hold(),
         act_refused(),
         access_history(),

@@ -79,6 +79,8 @@ PAYLOADS: dict[type[Event], dict[str, Any]] = {
         "wall_microseconds": -5_000_000,
         "monotonic_microseconds": 1_000_000,
     },
+    events.QueueStalled: {"runner": "celery", "queue": "reports", "reason": "no worker"},
+    events.QueueResumed: {"runner": "celery", "queue": "reports", "reason": "no worker", "seconds": 60.0},
     events.KernelHeldUp: {"kind": "paused", "seconds": 7.0, "until": NOON, "detail": "the process did not run"},
     events.FireSkipped: {"scheduled_time": NOON},
     events.BackfillStarted: {"since": NOON, "until": NOON},

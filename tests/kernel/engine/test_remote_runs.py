@@ -78,7 +78,7 @@ async def test_a_fire_that_does_not_begin_within_its_grace_is_missed_and_says_wh
     assert (ended.status, ended.reason) == ("missed", "capacity")
     assert "queue 'default'" in str(ended.detail)
     assert "no worker consumes" in str(ended.detail)
-    assert ended.warning == "no worker consumes the queue 'default'"
+    assert ended.warning is None
     assert there.claims == {run_id: "withdrawn"}
 
 
@@ -312,10 +312,11 @@ async def test_explain_tells_of_the_queue_and_of_the_worker(
 
     assert (view.running, view.waiting) == ([], [run_id])
     assert "handed over to queue reports at" in waiting
-    assert "no worker has begun it. No worker consumes the queue 'reports'." in waiting
+    assert "no worker has begun it. The queue has stood still since" in waiting
+    assert ": no worker consumes the queue 'reports'." in waiting
     assert "ran late, by 20.0 s" in ran
     assert f"and {WORKER} began it at" in ran
-    assert f"20.0 s later, with {CODE}." in ran
+    assert f"20.0 s later, with {CODE}. The queue has stood still since" in ran
     assert "and no worker began it." in withdrawn
     assert "cancelled before it started by ann" in withdrawn
 

@@ -27,9 +27,9 @@ async def test_runs_wait_for_a_broker_that_is_away(idle_server: RedisServer, eve
     store = RecordingStore()
     async with celery_kernel(idle_server.url, celery_job(), store=store) as kernel:
         run = await run_of(kernel)
-        await eventually(lambda: store.recorded.of(events.Warned))
-        (waits,) = store.recorded.of(events.Warned)
-        assert waits.message.startswith(f"the broker redis://127.0.0.1:{idle_server.port}/0 cannot be reached")
+        await eventually(lambda: store.recorded.of(events.QueueStalled))
+        (waits,) = store.recorded.of(events.QueueStalled)
+        assert waits.reason.startswith(f"the broker redis://127.0.0.1:{idle_server.port}/0 cannot be reached")
         assert problem_of(kernel)
         idle_server.start()
         async with Redis.from_url(idle_server.url) as redis:
@@ -56,10 +56,10 @@ async def test_a_wrong_password_is_said_and_not_shown(idle_server: RedisServer, 
     store = RecordingStore()
     async with celery_kernel(url, celery_job(), store=store) as kernel:
         await run_of(kernel)
-        await eventually(lambda: store.recorded.of(events.Warned))
-        (waits,) = store.recorded.of(events.Warned)
-        assert "rejects the user or the password: check `broker`" in waits.message
-        assert "wr0ng" not in f"{waits.message} {kernel.health()}"
+        await eventually(lambda: store.recorded.of(events.QueueStalled))
+        (waits,) = store.recorded.of(events.QueueStalled)
+        assert "rejects the user or the password: check `broker`" in waits.reason
+        assert "wr0ng" not in f"{waits.reason} {kernel.health()}"
 
 
 async def test_a_queue_without_workers_is_said(server: RedisServer, redis: Redis, eventually: Eventually) -> None:
@@ -68,8 +68,8 @@ async def test_a_queue_without_workers_is_said(server: RedisServer, redis: Redis
     async with celery_kernel(server.url, job, store=store) as kernel:
         run = await run_of(kernel)
         await ScriptedWorker(redis, queue="other").announce()
-        await eventually(lambda: store.recorded.of(events.Warned))
-        assert [one.message for one in store.recorded.of(events.Warned)] == [
+        await eventually(lambda: store.recorded.of(events.QueueStalled))
+        assert [one.reason for one in store.recorded.of(events.QueueStalled)] == [
             "no worker takes tasks from queue 'reports'"
         ]
         worker = ScriptedWorker(redis, queue="reports")

@@ -181,6 +181,14 @@ def _kernel_held_up(event: events.KernelHeldUp, _: str | None) -> Description:
     return "warning", f"kernel {event.kind}", facts
 
 
+def _queue_stalled(event: events.QueueStalled, _: str | None) -> Description:
+    return "warning", "queue stalled", {"runner": event.runner, "queue": event.queue, "problem": event.reason}
+
+
+def _queue_resumed(event: events.QueueResumed, _: str | None) -> Description:
+    return "info", "queue resumed", {"runner": event.runner, "queue": event.queue, "seconds": event.seconds}
+
+
 def _act_refused(event: events.ActRefused, _: str | None) -> Description:
     asked = {"job": event.asked_job_id or None, "run": event.execution_id, "left_out": event.left_out or None}
     return "warning", "act refused", {"action": event.action, "by": event.actor, **asked, "problem": event.message}
@@ -230,6 +238,8 @@ _DESCRIPTIONS: dict[type[Event], Callable[[Any, str | None], Description]] = {
     events.KernelStopped: _kernel_stopped,
     events.ClockChanged: _clock_changed,
     events.KernelHeldUp: _kernel_held_up,
+    events.QueueStalled: _queue_stalled,
+    events.QueueResumed: _queue_resumed,
     events.ActRefused: _act_refused,
     events.LoggedIn: _logged_in,
     events.LoggedOut: _logged_out,
