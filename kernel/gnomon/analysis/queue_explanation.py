@@ -47,8 +47,9 @@ async def stall_words(store: Store, run: Execution, end: datetime, when: Callabl
         return []
 
     def concerns(event: Event) -> bool:
-        is_fact = isinstance(event, QueueStalled | QueueResumed)
-        return is_fact and (event.runner, event.queue) == (run.handed_to, run.queue or "")
+        if not isinstance(event, QueueStalled | QueueResumed):
+            return False
+        return (event.runner, event.queue) == (run.handed_to, run.queue or "")
 
     fact = await newest_kernel_fact(store, end + timedelta(microseconds=1), concerns)
     if isinstance(fact, QueueStalled):
