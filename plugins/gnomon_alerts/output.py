@@ -25,7 +25,7 @@ def print_alerts(page: AlertPage, zone: tzinfo | None) -> None:
     if page.alerts:
         columns = [
             Column("alert", SHORT_ID, no_wrap=True),
-            Column("state", 8),
+            Column("state", 14),
             Column("severity", 8, 3, no_wrap=True),
             Column("about", 12),
             Column("rule", 8, 2),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -17,9 +17,9 @@ from gnomon.durations import Duration
 from gnomon.wire.alerts import (
     Alert,
     AlertCounts,
+    AlertFilter,
     AlertPage,
     AlertSelection,
-    AlertState,
     UnknownAlertError,
 )
 from gnomon.wire.caller import Caller
@@ -54,7 +54,7 @@ class Alerts(Protocol):
 class AlertFilters(msgspec.Struct, kw_only=True, frozen=True):
     """All filters combine. `state` is one, or `open` for all that have not ended, or `all`. `at` is a past moment."""
 
-    state: AlertState | Literal["open", "all"] = "open"
+    state: AlertFilter = "open"
     rule: Text | None = None
     kind: Text | None = None
     job_id: Text | None = None

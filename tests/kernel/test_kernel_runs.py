@@ -571,7 +571,7 @@ async def test_a_body_that_does_not_stop_is_given_up_after_its_grace_and_frees_i
 
         execution = await kernel.execution(running)
         assert (execution.status, execution.reason, execution.execution_time) == ("failed", "timeout", 30.0)
-        assert "still running" in (execution.error_message or "")
+        assert "had not stopped 10s later" in (execution.error_message or "")
         assert kernel.health().running == 0
         await gnomon_clock.advance(1000)
 

@@ -56,6 +56,7 @@ GIVEN: dict[str, Any] = {
     "name": "view",
     "period_s": 60.0,
     "message": "text",
+    "verb": "ack",
     "kind": "text",
     "seconds": 0,
     "keys": {},

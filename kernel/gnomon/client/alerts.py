@@ -9,7 +9,7 @@ from gnomon.client.session import Session, segment
 from gnomon.domain.alert_events import Severity
 from gnomon.domain.bulk_acts import ActOutcome
 from gnomon.domain.parameter_checks import checked_methods
-from gnomon.wire.alerts import Alert, AlertPage, AlertSelection, AlertState
+from gnomon.wire.alerts import Alert, AlertFilter, AlertPage, AlertSelection
 
 Verb = Literal["ack", "snooze", "resolve"]
 
@@ -23,7 +23,7 @@ class AlertCalls:
     async def alerts(  # noqa: PLR0913 - one parameter for each filter
         self,
         *,
-        state: AlertState | Literal["open", "all"] = "open",
+        state: AlertFilter = "open",
         rule: str | None = None,
         kind: str | None = None,
         job_id: str | None = None,
@@ -62,7 +62,7 @@ class AlertCalls:
         """Resolve an alert by hand: what it is about opens another one when it happens again."""
         return await self._act_on_alert("resolve", alert_id, {"reason": reason})
 
-    async def act_on_alerts(self, verb: Verb, alerts: AlertSelection, **how: Any) -> list[ActOutcome]:
+    async def act_on_alerts(self, verb: Verb, alerts: AlertSelection, /, **how: Any) -> list[ActOutcome]:
         """Acknowledge, snooze or resolve all open alerts that match, at most 1,000; `how` is the body of the call."""
         body = {"alerts": alerts, **{name: value for name, value in how.items() if value is not None}}
         return await self._session.request("POST", f"/scheduler/alerts/{verb}", list[ActOutcome], body=body)

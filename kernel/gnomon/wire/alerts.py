@@ -12,6 +12,8 @@ from gnomon.errors import GnomonError
 
 AlertState = Literal["firing", "acknowledged", "snoozed", "resolved"]
 """`firing` wants attention; an acknowledged or snoozed alert is open as well."""
+AlertFilter = Literal[AlertState, "open", "all"]
+"""Which alerts to list."""
 
 
 class UnknownAlertError(GnomonError, LookupError):

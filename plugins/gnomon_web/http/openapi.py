@@ -168,7 +168,8 @@ def _add_reason(operation: Json, schemas: Schemas) -> None:
     """Describe that the reason may be a key of the body, beside those that the body has."""
     reason: Json = {"type": ["string", "null"], "maxLength": LONGEST, "description": "The same as in the query."}
     own: Json = {"type": "object", "properties": {}, "additionalProperties": False}
-    body = operation.setdefault("requestBody", {"required": False, "content": {JSON: {"schema": own}}})
+    nothing = {"anyOf": [own, {"type": "null"}]}
+    body = operation.setdefault("requestBody", {"required": False, "content": {JSON: {"schema": nothing}}})
     content = body["content"][JSON]
 
     def with_reason(schema: Json) -> Json:

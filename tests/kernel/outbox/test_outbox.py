@@ -361,7 +361,7 @@ async def test_an_outbox_refuses_to_run_where_another_process_would_send_the_sam
 
 
 def test_two_destinations_need_two_names() -> None:
-    with pytest.raises(ValueError, match="each destination has a name"):
+    with pytest.raises(ValueError, match="each destination has its own name"):
         Outbox("pager", [Destination(name="a", wants=is_failure, send=print) for _ in range(2)])
 
 

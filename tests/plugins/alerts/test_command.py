@@ -71,7 +71,8 @@ def test_acknowledged_alerts_pass_a_check(gnomon: Any, tmp_path: Path) -> None:
     check = gnomon("alerts", "--exit-code")
 
     assert check.exit_code == 0
-    assert "acknowledged by ann" in check.stdout
+    assert "✓ acknowledged" in check.stdout
+    assert "by ann" in check.stdout
 
 
 def test_alerts_that_have_ended_are_listed_on_request(gnomon: Any, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from gnomon import Job
+from gnomon.testing import VirtualClock
 from gnomon_web.resources.badges import draw
 
 
@@ -22,12 +23,13 @@ def words(answer: Any) -> list[str | None]:
     return [text.text for text in image.iter("{http://www.w3.org/2000/svg}text")]
 
 
-async def test_a_badge_shows_the_state_of_a_job(serve: Any) -> None:
+async def test_a_badge_shows_the_state_of_a_job(serve: Any, gnomon_clock: VirtualClock) -> None:
     async with serve(Job(id="works", func=works, name="<b>Night & day</b>\x1b")) as ask:
         name, shown = "<b>Night & day</b>\\x1b", []
         for fails in (None, False, True):
             if fails is not None:
                 await ask.kernel.wait((await ask.kernel.trigger("works", kwargs={"fails": fails})).execution.id)
+                await gnomon_clock.advance(1)
             shown.append(words(await ask("GET", "/badge/works.svg")))
         await ask.kernel.pause("works")
         paused = await ask("GET", "/badge/works.svg")
