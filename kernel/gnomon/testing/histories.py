@@ -123,7 +123,7 @@ def kernel_held_up(at: datetime = NOON) -> list[Event]:
 def queue_outage(at: datetime = NOON) -> list[Event]:
     """Return the facts that no worker took the runs of a queue for a minute."""
     about: dict[str, Any] = {"runner": "celery", "queue": "reports", "reason": "no worker takes tasks from it"}
-    stalled = _first(events.QueueStalled, "", at, stream=events.kernel_stream("e" * 24), **about)
+    stalled = _first(events.QueueStalled, "", at, stream=events.kernel_stream("9" * 24), **about)
     later = {"stream": stalled.stream, "version": 2, "at": at + timedelta(minutes=1), "node": "a", "job_id": ""}
     return [stalled, events.QueueResumed(**{**later, **about, "seconds": 60.0})]
 
