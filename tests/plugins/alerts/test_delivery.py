@@ -212,6 +212,7 @@ class Mailbox:
 
 @pytest.fixture
 def mail() -> Iterator[tuple[Mailbox, str]]:
+    pytest.importorskip("apprise")  # here, and not within the time limit of the first message
     mailbox = Mailbox()
     port = Port()
     controller = Controller(mailbox, hostname="127.0.0.1", port=port.number, ready_timeout=60)
