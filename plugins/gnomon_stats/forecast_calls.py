@@ -27,7 +27,7 @@ class ForecastQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(f"a forecast covers at most {LONGEST_SPAN.days} days, from {self.since} on")
 
     def period(self, now: datetime) -> tuple[datetime, datetime]:
-        """Return the period; its past is left out, because it is no longer to come."""
+        """Return the period without its past, which a forecast does not cover."""
         since = max(self.since or now, now)
         until = self.until if self.until is not None else since + DEFAULT_SPAN
         return since, min(until, since + LONGEST_SPAN)

@@ -17,10 +17,10 @@ AlertFilter = Literal[AlertState, "open", "all"]
 
 
 class UnknownAlertError(GnomonError, LookupError):
-    """No alert has this id. It may have ended long ago; `gnomon alerts --all` lists those that are kept."""
+    """No alert has this id. It may have ended long ago; `gnomon alerts --state all` lists those that are kept."""
 
     def __init__(self, alert_id: str) -> None:
-        super().__init__(f"there is no alert {alert_id!r}; `gnomon alerts --all` lists them")
+        super().__init__(f"there is no alert {alert_id!r}; `gnomon alerts --state all` lists them")
         self.alert_id = alert_id
 
 
