@@ -108,20 +108,23 @@ def state_at(alert: Alert, now: datetime) -> AlertState:
         return "resolved"
     if alert.snooze is not None and now < alert.snooze.until:
         return "snoozed"
-    ack = alert.acknowledgement
-    return "acknowledged" if ack is not None and (ack.until is None or now < ack.until) else "firing"
+    return "acknowledged" if _is_acknowledged(alert, now) else "firing"
 
 
 def shown(alert: Alert, now: datetime) -> Alert:
     """Return a copy of an alert as it is now: an acknowledgement or a snooze that is over is left out."""
-    ack, snooze = alert.acknowledgement, alert.snooze
-    is_acknowledged = ack is not None and (ack.until is None or now < ack.until)
+    snooze = alert.snooze
     return msgspec.structs.replace(
         alert,
         state=state_at(alert, now),
-        acknowledgement=ack if is_acknowledged else None,
+        acknowledgement=alert.acknowledgement if _is_acknowledged(alert, now) else None,
         snooze=snooze if snooze is not None and now < snooze.until else None,
     )
+
+
+def _is_acknowledged(alert: Alert, now: datetime) -> bool:
+    ack = alert.acknowledgement
+    return ack is not None and (ack.until is None or now < ack.until)
 
 
 def urgency(alert: Alert) -> tuple[Any, ...]:

@@ -40,7 +40,19 @@ LIMITED: Final = frozenset(KINDS[8:]) | {"late_start", "no_success", "too_long"}
 """Kinds whose rules have a `limit`."""
 
 
-class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class JobRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is said about one kind of alert, by a rule of the config or by the key `alerts` of a job."""
+
+    enabled: bool = True
+    severity: Severity | None = None
+    after: int | None = None
+    limit: Duration | None = None
+    factor: float | None = None
+    reasons: list[MissedReason] | None = None
+    resolve: Literal["auto", "by_hand"] | None = None
+
+
+class Rule(JobRule, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A rule of the config. `jobs` are ids or patterns such as "etl.*", and `tags` one of which a job must have.
 
     `after` is how many times in a row it must have happened, `limit` how long it may take, and `factor` how many times
@@ -52,13 +64,6 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     name: str = ""
     jobs: list[str] = []
     tags: list[str] = []
-    enabled: bool = True
-    severity: Severity | None = None
-    after: int | None = None
-    limit: Duration | None = None
-    factor: float | None = None
-    reasons: list[MissedReason] | None = None
-    resolve: Literal["auto", "by_hand"] | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value that this kind of rule does not have."""
@@ -119,18 +124,6 @@ DEFAULTS: Final[Mapping[str, Setting]] = {
 }
 """`no_success` needs a limit, which nobody can guess. The limit of `too_long` is how much longer than usual a run must
 be besides its factor, so that a job of seconds gives no alert for seconds."""
-
-
-class JobRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the key `alerts` of a job says about one kind: as in a rule of the config."""
-
-    enabled: bool = True
-    severity: Severity | None = None
-    after: int | None = None
-    limit: Duration | None = None
-    factor: float | None = None
-    reasons: list[MissedReason] | None = None
-    resolve: Literal["auto", "by_hand"] | None = None
 
 
 class JobOptions(msgspec.Struct, frozen=True):
