@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Final
 from unicodedata import east_asian_width
-from xml.sax.saxutils import escape, quoteattr
 
 from aiohttp import hdrs, web
 
@@ -71,14 +71,14 @@ def draw(name: str, state: str) -> str:
     name = visible(name)
     name = name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
     left, right = _width(name), _width(state)
-    label = quoteattr(f"{name}: {state}")
+    label = escape(f"{name}: {state}")
     texts = "".join(
         f'<text x="{x:g}" y="14" textLength="{width - 2 * _PADDING:g}">{escape(text)}</text>'
         for text, x, width in ((name, _PADDING, left), (state, left + _PADDING, right))
     )
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + right:g}" height="20" role="img" aria-label={label}>'
-        f"<title>{escape(f'{name}: {state}')}</title>"
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + right:g}" height="20" role="img" aria-label="{label}">'
+        f"<title>{label}</title>"
         f'<rect width="{left + right:g}" height="20" rx="3" fill="#3c424a"/>'
         f'<path d="M{left:g} 0h{right - 3:g}a3 3 0 0 1 3 3v14a3 3 0 0 1-3 3h-{right - 3:g}z" fill="{COLOURS[state]}"/>'
         f'<g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11">{texts}</g></svg>\n'
