@@ -4,7 +4,8 @@ Names and lines within a module stay as they are: imports are removed, and each 
 A top-level name may therefore be declared in one module only, and modules may not import each other in a circle.
 
 A module that is imported lazily, `import('./views/run.js')`, is the beginning of a chunk: a separate file, with the
-modules that only it needs. What a chunk needs of the first bundle it imports from there.
+modules that only it needs. Modules that several chunks need, but not the first bundle, are a chunk of their own. What a
+chunk needs of the first bundle, or of the modules that several chunks need, it imports from there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from graphlib import TopologicalSorter
 
@@ -19,6 +21,8 @@ import msgspec
 
 MAIN = "app.js"
 """The file of the first bundle."""
+SHARED = "js/shared.js"
+"""The file of the modules that several chunks need."""
 
 _COMMENT = re.compile(r"/\*\*.*?\*/ ?|^[ ]*//[^\n]*", re.DOTALL | re.MULTILINE)
 _INDENT = re.compile(r"`[^`]*`|^ +", re.MULTILINE)
@@ -87,21 +91,20 @@ def bundle(sources: dict[str, str]) -> Bundle:
             for path in TopologicalSorter(graph).static_order()
         ]
 
-    chunks = {}
-    owners: dict[str, str] = {}
-    for start, closure in closures.items():
-        own = closure - first
-        for path in own:
-            if (other := owners.setdefault(path, start)) != start:
-                raise ValueError(f"{path} belongs to the chunks {other} and {start}: import it in the first bundle")
-        needed = {
-            one.all_as or name
-            for path in own
-            for one in imports[path]
-            if one.path in first
-            for name in one.names or [""]
-        }
-        chunks[start] = _with_imports(made(own, start), needed, start)
+    owners = Counter(path for closure in closures.values() for path in closure - first)
+    shared = {path for path, count in owners.items() if count > 1}
+    if both := sorted(shared & set(starts)):
+        raise ValueError(f"{both[0]} is imported lazily, and by another chunk as well: import it lazily everywhere")
+
+    def chunk(own: set[str], file: str) -> list[Module]:
+        needed: dict[str, set[str]] = {MAIN: set(), SHARED: set()}
+        for one in (one for path in own for one in imports[path] if one.path not in own):
+            needed[MAIN if one.path in first else SHARED] |= {one.all_as or name for name in one.names or [""]}
+        return _with_imports(made(own, file), needed, file)
+
+    chunks = {start: chunk(closure - first - shared, start) for start, closure in closures.items()}
+    if shared:
+        chunks[SHARED] = chunk(shared, SHARED)
     return Bundle(made(first, MAIN), chunks)
 
 
@@ -137,12 +140,14 @@ def _code(path: str, text: str, file: str, namespaces: Mapping[str, str | None])
     return code
 
 
-def _with_imports(modules: list[Module], names: set[str], file: str) -> list[Module]:
-    """Add the import of the first bundle to the first line of a chunk."""
-    if not names:
-        return modules
+def _with_imports(modules: list[Module], needed: Mapping[str, set[str]], file: str) -> list[Module]:
+    """Add the imports from other files to the first line of a chunk."""
+    line = "".join(
+        f"import {{ {', '.join(sorted(names))} }} from '{_relative(other, file)}';"
+        for other, names in needed.items()
+        if names
+    )
     head, *rest = modules
-    line = f"import {{ {', '.join(sorted(names))} }} from '{_relative(MAIN, file)}';"
     return [msgspec.structs.replace(head, code=line + head.code), *rest]
 
 

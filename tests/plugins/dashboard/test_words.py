@@ -12,7 +12,8 @@ from gnomon_web.dashboard.assets import build
 
 async def test_every_language_has_every_key_with_the_same_placeholders(lab: Any) -> None:
     catalogues = await lab.inside(
-        "Object.fromEntries(await Promise.all(Object.entries(m.CATALOGUES).map(async ([key, words]) => [key, await words()])))"
+        "Object.fromEntries(await Promise.all(Object.entries(m.CATALOGUES).map(async ([key, parts]) =>"
+        " [key, Object.assign({}, ...await Promise.all(parts.map((load) => load())))])))"
     )
 
     assert set(catalogues) == set(await lab.inside("m.LANGUAGES"))
@@ -33,7 +34,10 @@ def written() -> dict[str, str]:
 
 def test_every_key_that_is_used_exists_and_every_one_that_exists_is_used() -> None:
     sources = written()
-    catalogue = set(re.findall(r"'([\w.]+)': '", sources.pop("js/i18n/en.js")))
+    of_first = set(re.findall(r"'([\w.]+)': '", sources.pop("js/i18n/en.js")))
+    of_later = set(re.findall(r"'([\w.]+)': '", sources.pop("js/i18n/en_pages.js")))
+    assert of_first & of_later == set()
+    catalogue = of_first | of_later
     code = "\n".join(sources.values())
     used = set(re.findall(r"\bt\(\s*'([\w.]+)'", code))
     assert used <= catalogue

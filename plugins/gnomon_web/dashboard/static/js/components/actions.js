@@ -7,7 +7,7 @@ import { isOver } from '../model/fold.js';
 import { clean } from '../model/sanitize.js';
 import { link, may } from '../model/connection_state.js';
 import { jobName } from '../model/store.js';
-import { t } from '../i18n/index.js';
+import { t, withWords } from '../i18n/index.js';
 import { ask } from './dialog.js';
 import { icon } from './icons.js';
 import { moment, runAddress } from './common.js';
@@ -98,7 +98,7 @@ function runButton(read, verb) {
 export async function askTrigger(job) {
   const name = jobName(job.id);
   const path = `/scheduler/jobs/${encodeURIComponent(job.id)}`;
-  const [definition, schema, { argumentFields }] = await Promise.all([get(path).catch(() => ({})), get(`${path}/parameters`).catch(() => ({ additionalProperties: true })), import('./argument_fields.js')]);
+  const [definition, schema, { argumentFields }] = await Promise.all([get(path).catch(() => ({})), get(`${path}/parameters`).catch(() => ({ additionalProperties: true })), withWords(import('./argument_fields.js'))]);
   const open = definition.policies?.overrides ?? 'all';
   const kwargs = job.kwargs ?? (job.rerun_of ? await argumentsOf(job.rerun_of) : definition.kwargs ?? {});
   const fields = argumentFields(tools, schema, kwargs);

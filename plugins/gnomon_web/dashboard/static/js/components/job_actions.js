@@ -7,7 +7,7 @@ import { get, post } from '../model/api.js';
 import { link, may } from '../model/connection_state.js';
 import { clean } from '../model/sanitize.js';
 import { jobName } from '../model/store.js';
-import { t } from '../i18n/index.js';
+import { t, withWords } from '../i18n/index.js';
 import { moment } from './common.js';
 import { ask } from './dialog.js';
 import { icon } from './icons.js';
@@ -51,7 +51,7 @@ async function sourceOf(id) {
 
 /** @param {Record<string, any>} keys @param {string} title @param {Job} [source] whose parameters the fields have @param {number} [version] of the job that is changed */
 async function askDefine(keys, title, source, version) {
-  const [known, inputs, { jobForm }] = await Promise.all([source ? sourceOf(source.id) : null, import('./argument_fields.js'), import('./job_form.js')]);
+  const [known, inputs, { jobForm }] = await Promise.all([source ? sourceOf(source.id) : null, import('./argument_fields.js'), withWords(import('./job_form.js'))]);
   const isNew = version === undefined;
   const preview = (/** @type {object} */ draft) => post('/scheduler/jobs/preview', draft);
   const act = async () => {

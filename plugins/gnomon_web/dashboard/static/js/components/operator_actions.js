@@ -7,7 +7,7 @@ import { link, may } from '../model/connection_state.js';
 import { clean } from '../model/sanitize.js';
 import * as store from '../model/store.js';
 import { fullMoment, number, relative } from '../i18n/format.js';
-import { t } from '../i18n/index.js';
+import { t, withWords } from '../i18n/index.js';
 import { moment } from './common.js';
 import { ask } from './dialog.js';
 import { icon } from './icons.js';
@@ -17,7 +17,7 @@ import { toast } from './toasts.js';
 /** @typedef {import('../types.d.ts').Run} Run */
 /** @typedef {import('../types.d.ts').Skipped} Skipped */
 
-const loadForms = () => import('./operator_forms.js');
+const loadForms = () => withWords(import('./operator_forms.js'));
 
 /** What the module of the dialogs gets, since it imports nothing. */
 const desk = { h, t, signal, moment, fullMoment, clean, ask, toast, get, post, send: commands.operate, jobName: store.jobName };

@@ -3,23 +3,51 @@ import { signal } from '../core/signals.js';
 import { readPreference, savePreference } from '../core/preferences.js';
 import { en } from './en.js';
 
-/** @typedef {keyof typeof en} Key */
+/** @typedef {keyof typeof en | keyof typeof import('./en_pages.js').enPages} Key */
+/** @typedef {Record<string, string>} Words */
 
-/** @type {Record<string, () => Record<Key, string> | Promise<Record<Key, string>>>} languages other than English are loaded when chosen */
-export const CATALOGUES = { en: () => en, 'zh-CN': () => import('./zh.js').then(({ zh }) => zh) };
+/** @type {Record<string, (() => Words | Promise<Words>)[]>} in two parts: the words of the first visit, and those of what is loaded later */
+export const CATALOGUES = {
+  en: [() => en, () => import('./en_pages.js').then(({ enPages }) => enPages)],
+  'zh-CN': [() => import('./zh.js').then(({ zh }) => zh), () => import('./zh_pages.js').then(({ zhPages }) => zhPages)],
+};
 export const LANGUAGES = { en: 'English', 'zh-CN': '简体中文' };
 
 const preferred = navigator.languages.some((one) => one.toLowerCase().startsWith('zh')) ? 'zh-CN' : 'en';
-/** @type {Record<Key, string>} */
+/** @type {Words} what a language lacks is shown in English */
+let english = en;
+/** @type {Words} */
 let catalogue = en;
+let parts = 1;
 
 /** The language of the page. A change rebuilds the whole page, so texts need no signal of their own. */
 export const language = signal('en');
 
 /** @param {string} wanted */
+const readWords = async (wanted) => Object.assign({}, ...(await Promise.all(CATALOGUES[wanted].slice(0, parts).map((load) => load()))));
+
+/** @param {string} wanted */
 async function switchTo(wanted) {
-  catalogue = await CATALOGUES[wanted]();
+  catalogue = await readWords(wanted);
   language.value = wanted;
+}
+
+/** @type {Promise<void> | null} */
+let loading = null;
+
+/** Wait for code that is loaded later, and for its words. @template T @param {Promise<T>} code @returns {Promise<T>} */
+export async function withWords(code) {
+  loading ??= readAllWords().catch((error) => {
+    [parts, loading] = [1, null];
+    throw error;
+  });
+  return (await Promise.all([code, loading]))[0];
+}
+
+async function readAllWords() {
+  parts = 2;
+  english = await readWords('en');
+  catalogue = await readWords(language.peek());
 }
 
 /** @param {string} chosen */
@@ -42,7 +70,7 @@ const PLACE = /\{(\w+)\}/g;
  * @param {Key} key @param {Record<string, string | number>} [values]
  */
 export function t(key, values = {}) {
-  const text = catalogue[key] ?? en[key] ?? key;
+  const text = catalogue[key] ?? english[key] ?? key;
   if (!text.includes('{')) return text;
   return text
     .replace(PLURAL, (_, name, one, many) => (Number(values[name]) === 1 ? one : many))
@@ -50,4 +78,4 @@ export function t(key, values = {}) {
 }
 
 /** Translate a word of the wire, such as a reason; return an unknown one unchanged. @param {string} prefix @param {string} word */
-export const word = (prefix, word) => (`${prefix}.${word}` in en ? t(/** @type {Key} */ (`${prefix}.${word}`)) : word);
+export const word = (prefix, word) => (`${prefix}.${word}` in english ? t(/** @type {Key} */ (`${prefix}.${word}`)) : word);

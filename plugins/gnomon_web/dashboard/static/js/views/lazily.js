@@ -2,6 +2,7 @@
 import { h } from '../core/dom.js';
 import { signal, untracked } from '../core/signals.js';
 import { failure, skeleton } from '../components/common.js';
+import { withWords } from '../i18n/index.js';
 
 /** Focus the heading of a new view, which announces it. */
 export function focusHeading() {
@@ -18,7 +19,7 @@ export function lazily(load, waiting = loadingView) {
   const problem = signal(/** @type {Error | null} */ (null));
   const read = () => {
     problem.value = null;
-    load().then(
+    withWords(load()).then(
       (make) => {
         made.value = make;
         if (document.activeElement === document.body) focusHeading();

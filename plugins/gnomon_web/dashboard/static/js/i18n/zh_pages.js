@@ -1,0 +1,50 @@
+// 简体中文: the views that are loaded later
+/** @type {Record<keyof typeof import('./en_pages.js').enPages, string>} */
+export const zhPages = {
+  'yes': '是',
+  'crumbs': '当前位置',
+  'fact.labels': '标签',
+
+  'event.scheduled': '已安排', 'event.handed_over': '已移交', 'event.started': '开始', 'event.progress': '进度', 'event.succeeded': '成功', 'event.failed': '失败', 'event.missed': '错过',
+  'event.cancelled': '已终止', 'event.snoozed': '已推迟', 'event.cancel_requested': '请求终止', 'event.late_result': '迟到的结果',
+  'event.due': '计划时间 {at}', 'event.steps': '步骤：{names}', 'event.step': '进入 {name}', 'event.skipped': '跳过 {names}', 'event.after': '耗时 {t}',
+  'outcome.succeeded': '成功', 'outcome.failed': '失败', 'outcome.cancelled': '已终止',
+  'role.viewer': '只读', 'role.operator': '操作员', 'role.admin': '管理员', 'worker.online': '在线', 'worker.stopping': '停止中', 'worker.gone': '失联',
+  'audit.add': '添加了任务', 'audit.change': '修改了任务', 'audit.remove': '移除了任务', 'audit.pause': '暂停了任务', 'audit.resume': '恢复了任务',
+  'audit.trigger': '手动执行了任务', 'audit.cancel': '请求终止执行', 'audit.mark_failed': '将执行标记为失败', 'audit.metadata': '修改了名称或备注', 'audit.describe': '修改了名称或备注', 'audit.hide': '隐藏了一条记录', 'audit.skip': '跳过了一次触发', 'audit.unskip': '撤销了一次跳过', 'audit.backfill': '开始了补跑', 'audit.stop_backfill': '停止了补跑', 'audit.step_down': '让主内核交出主导权',
+  'policy.catch_up': '停机之后', 'policy.grace': '宽限时间', 'policy.overlap': '仍在执行时', 'policy.max_instances': '最大并发数', 'policy.debounce': '防抖时间', 'policy.group': '组', 'policy.priority': '优先级', 'policy.after': '前置任务', 'policy.timeout': '超时', 'policy.silence': '最长静默',
+  'policy.cancel_grace': '终止宽限', 'policy.retry': '重试', 'policy.runner': '执行方式', 'policy.limits': '资源限制', 'policy.steps': '步骤', 'policy.options': '选项', 'policy.overrides': '可设置的参数',
+
+  'run.lingering.text': '此次执行的代码仍在运行，结束前会一直占用槽位。', 'run.lingering.thread': '此次执行的代码仍在运行，因为线程无法强制终止。它会一直占用槽位，直到自行结束。', 'run.earlier': '上一次', 'run.later': '下一次', 'run.gone': '无法显示此次执行', 'run.unknown': '执行不存在', 'run.unknown.text': '没有执行使用此编号。超过保留期限的执行会被删除。', 'run.rewound': '正在显示事件 #{at}（{time}）时的状态。', 'run.before': '当时还没有这次执行。', 'run.present': '回到现在',
+  'parameters': '参数', 'parameters.none': '没有参数。', 'result': '返回值',
+  'fact.id': '执行编号', 'fact.due': '计划时间', 'fact.recorded': '记录时间', 'fact.late': '延迟', 'fact.ended': '结束时间', 'fact.reason': '原因', 'fact.detail': '说明', 'fact.count': '涵盖触发次数', 'fact.cancelled.by': '终止者',
+  'fact.attempt': '第几次尝试', 'fact.retry.of': '前一次执行', 'fact.snoozes': '此前推迟次数', 'fact.snoozed.until': '推迟至', 'fact.snoozed.to': '再次执行', 'fact.triggered.by': '触发来源', 'fact.force': '跳过守卫', 'fact.runner': '执行方式', 'fact.node': '节点', 'fact.late.result': '迟到的结果',
+  'error': '错误', 'traceback': '错误堆栈', 'traceback.folded': '库代码 {n} 帧',
+  'timeline.run': '事件', 'timeline.gap': '{t}无事件', 'timeline.raw': '查看原始事件', 'timeline.rewind': '查看当时的状态：事件',
+  'lens': '视图', 'lens.summary': '概要', 'lens.all': '全部事件', 'lens.json': 'JSON',
+  'log.none': '没有日志。', 'log.level': '最低级别', 'log.wrap': '换行', 'log.follow': '跟随', 'log.search': '在日志中查找', 'log.found': '保留的 {m} 行中有 {n} 行匹配', 'log.total': '共 {n} 行', 'log.shown': '显示最新的 {n} 行', 'log.earlier': '显示更早的行', 'log.gone': '第 1 至 {n} 行未保留', 'log.count.error': '{n} 个错误', 'log.count.warning': '{n} 个警告', 'log.download': '下载', 'log.download.found': '下载 {n} 行',
+
+  'job.gone': '任务 {id} 不存在', 'job.gone.text': '没有任务使用此标识，也没有它的执行记录。任务可能已改名或删除。', 'job.near': '您要找的是不是：', 'figures': '统计', 'figures.rate': '成功率', 'figures.p50': '通常（p50）', 'figures.p95': '较慢（p95）',
+  'next.times': '执行时间', 'paused.by': '操作者 {who}', 'durations': '耗时', 'durations.none': '尚无已结束的执行。', 'durations.band': 'p50 至 p95', 'durations.label': '最近 {n} 次：半数不超过 {p50}，95% 不超过 {p95}',
+  'heat': '按星期与小时', 'heat.measure': '显示内容', 'heat.duration': '按星期与小时的耗时中位数', 'heat.failures': '按星期与小时的失败率', 'heat.failures.short': '失败率', 'heat.median': '中位数', 'heat.hour': '时段', 'heat.cell': '{v}，{n} 次',
+  'decisions': '调度决策', 'decisions.none': '尚未到过触发时间。', 'decision.ran': '准时', 'decision.late': '延迟 {t}', 'decision.see': '查看执行', 'decision.see.all': '查看全部 {n} 次',
+  'definition': '定义', 'definition.func': '函数', 'definition.args': '位置参数', 'definition.kwargs': '关键字参数', 'audit': '操作记录', 'audit.none': '暂无操作记录。',
+
+  'runs.never': '尚未执行过。', 'runs.all': '此任务的全部执行记录',
+
+  'arg.more': '更多参数（JSON）', 'arg.bad': '{name} 不是合法的 JSON', 'arg.secret': '来自 {where}', 'trigger.kwargs.bad': '参数不是合法的 JSON', 'trigger.kwargs.object': '参数必须是 JSON 对象，例如 {"market": "cn"}。',
+
+  'refused.all': '{n} 项被拒绝：{reason}',
+  'skip.ask': '跳过 {j} 的一次触发？', 'skip.text': '这次不会执行，到点时记为错过。', 'skip.fire': '触发时间', 'skip.other': '其他时间', 'skip.at': '时间', 'skip.do': '跳过触发', 'skip.dismiss': '保留触发', 'done.skip': '{j} 将跳过 {at}。', 'done.unskip': '{j} 将照常在 {at} 执行。',
+  'backfill.ask': '为过去的触发时间执行 {j}？', 'backfill.text': '对计划中每个没有成功记录的过去触发时间执行一次，从最早的开始；重启后会继续。', 'backfill.from': '起始', 'backfill.to': '截止', 'backfill.count': '此时段内有 {n} 次触发', 'backfill.times': '请填写起始和截止时间。', 'backfill.rate': '速率上限', 'backfill.rate.hint': '单位时间内启动的执行数；留空则不限制。', 'backfill.overlap': '同时执行', 'backfill.overlap.hint': '并发数以任务的上限为准；否则逐个执行。', 'backfill.rerun': '已成功的触发时间也重新执行', 'backfill.start': '开始补跑', 'backfill.dismiss': '不补跑', 'backfill.stop.ask': '停止 {j} 的补跑？', 'backfill.stop.text': '不再启动新的执行，已启动的会继续。', 'done.backfill': '{j} 的补跑已开始：{n} 次触发。', 'done.backfill.stop': '{j} 的补跑已停止。',
+  'hold.ask': '暂停所有任务的触发？', 'hold.text': '在解除之前（重启后也一样）任何任务都不会触发。正在执行的会继续，也可以手动执行任务。', 'hold.hint': '所有人都能看到。', 'hold.do': '暂停触发', 'hold.dismiss': '继续触发', 'done.hold': '已暂停全部触发。', 'release.ask': '恢复所有任务的触发？', 'release.text': '任务重新触发。暂停期间的触发由各任务的补偿策略决定。', 'release.dismiss': '保持暂停', 'done.release': '已恢复全部触发。',
+  'cancel.all.ask': '终止这 {n} 个执行？', 'cancel.all.do': '终止 {n} 个执行', 'cancel.all.none': '没有正在进行的执行。', 'done.cancel.all': '已请求终止 {n} 个执行。',
+  'job.id': '标识', 'job.func': '函数', 'job.func.hint': '部署中任务的标识，或 package.module:function。', 'job.schedule': '计划', 'job.schedule.none': '仅手动触发，或见下方', 'job.schedule.cron': 'cron', 'job.schedule.every': '每隔', 'job.schedule.at': '一次，于', 'job.schedule.value': '表达式', 'job.timezone': '时区', 'job.more': '其他键（JSON）', 'job.more.hint': '例如 {"timeout": "10m", "tags": ["night"]}。',
+  'job.preview': '预览', 'job.problems': '尚不合法', 'job.fires': '7 天内：新增 {gained} 次触发，减少 {lost} 次',
+
+  'login.title': '登录', 'login.text': '此服务器需要令牌。令牌由服务器的配置文件设定。', 'login.token': '令牌', 'login.do': '登录', 'login.with': '使用 {name} 登录', 'login.wrong': '令牌不正确。', 'login.slow': '失败次数过多，请稍等一分钟。', 'login.unreachable': '无法连接服务器。', 'logout': '退出登录',
+  'first.title': '还没有任务', 'first.text': '在配置文件或代码中添加任务：', 'first.config': '写在配置文件中', 'first.python': '写在 Python 中', 'first.reload': '然后使其生效，无需重启：',
+  'system.workers': '工作进程', 'system.line': '队列', 'system.queue': '等待 {waiting}，工作进程 {workers}', 'system.load': '忙碌 {active} / {places}', 'system.busy': '正在执行 {active}', 'system.seen': '最近一次心跳 {t}', 'system.nobody': '没有工作进程接收其执行', 'system.groups': '组', 'system.group': '已用 {taken} / {limit}，等待 {waiting}', 'system.parts': '组件', 'system.kernels': '内核', 'kernels.leader': '主内核', 'kernels.follower': '从内核', 'kernels.process': '{node} 上的进程 {pid}', 'kernels.since': '始于', 'kernels.seen': '最近活动', 'kernels.silent': '没有响应，最近活动', 'kernels.none': '没有主内核：任务不会触发，指令在等待。', 'system.log': '事件日志', 'system.page': '本页面', 'system.position': '位置', 'system.id': '标识', 'system.executing': '正在执行', 'system.waiting': '等待执行', 'system.clients': '已连接的客户端', 'system.version': '版本', 'system.link': '连接', 'system.who': '当前身份', 'system.batches': '已接收更新', 'system.lag': '落后 {n}',
+  'keys.search': '查找', 'keys.overview': '总览', 'keys.jobs': '任务', 'keys.runs': '执行记录', 'keys.alerts': '告警', 'keys.system': '系统', 'keys.down': '下一行', 'keys.up': '上一行', 'keys.open': '打开', 'keys.select': '选择该行', 'keys.trigger': '立即执行', 'keys.pause': '暂停或恢复', 'keys.cancel': '终止执行', 'keys.actions': '全部可用操作', 'keys.earlier': '上一次执行', 'keys.later': '下一次执行', 'keys.theme': '主题', 'keys.help': '本列表', 'keys.on': '启用快捷键', 'keys.on.hint': '如与语音输入冲突，可关闭。',
+  'fact.warning': '警告', 'event.warned': '警告', 'event.hidden': '已从列表隐藏', 'event.imported': '已导入', 'event.action_imported': '已导入操作', 'fact.imported': '导入自',
+};
