@@ -42,9 +42,13 @@ class TimedStore(SqliteStore):
 
 
 def triggers(jobs: int, due: datetime, every: float, spread: float = 0.0) -> list[IntervalTrigger]:
-    """Return the triggers of both sides: recurring, all due at one instant or spread evenly over `spread` seconds."""
-    shift = timedelta(seconds=spread / jobs)
-    return [IntervalTrigger(seconds=every, start_date=due + number * shift, timezone="UTC") for number in range(jobs)]
+    """Return the triggers of both sides: recurring, all due at one instant or spread evenly over `spread` seconds.
+
+    They count from the day before: Gnomon takes a start within the process's own time for one that APScheduler filled
+    in, and counts from its own anchor instead, which is the same for all jobs.
+    """
+    first, shift = due - timedelta(days=1), timedelta(seconds=spread / jobs)
+    return [IntervalTrigger(seconds=every, start_date=first + number * shift, timezone="UTC") for number in range(jobs)]
 
 
 def lateness(due: datetime, ended: float, cpu: float) -> dict[str, float]:

@@ -32,7 +32,7 @@ from gnomon_celery.reader import FIRST_PAUSE_S, LONGEST_PAUSE_S, StreamReader
 from gnomon_celery.remote_run import RemoteRun
 from gnomon_celery.roster import queue_lengths, takers, view
 from gnomon_celery.sending import Refused, Sender, TaskMessage
-from gnomon_celery.stopping import stop, until_done, withdraw
+from gnomon_celery.stopping import give_up, stop, until_done, withdraw
 from gnomon_celery.term import Term
 from gnomon_celery.waiting import WaitingRuns
 from gnomon_celery.watch import HEARTBEATS, HeartbeatWatch
@@ -102,8 +102,11 @@ class CeleryRunner(Runner):
             if run.is_adopted and run.execution.status == "running":
                 remote.begin(run.execution.worker or "")
             term.reader.adopt(remote)
-            if run.body.child_target is not None and not (remote.has_begun or remote.is_over):
-                self._send(remote)  # else the job was removed: what was sent before is withdrawn, or ends
+            if not (remote.has_begun or remote.is_over):
+                if run.body.child_target is not None:
+                    self._send(remote)
+                else:  # the job is gone, or its function is one of this process: it waits with what was sent before
+                    remote.is_sent = True
             return await remote.ended
         finally:
             remote.is_returned = remote.is_over  # else the kernel stops, and the next one goes on from here
@@ -195,6 +198,9 @@ class CeleryRunner(Runner):
 
     def _send(self, remote: RemoteRun) -> None:
         if (term := self._term) is None:
+            return
+        if remote.run.body.child_target is None:
+            self._start(until_done(remote, self._present_term, give_up))
             return
         remote.is_sent, remote.sent_at = False, time.monotonic()
         term.sender.send(remote.message)

@@ -1,7 +1,8 @@
 """Sends tasks to the broker from two threads, so that a slow or absent broker holds up nothing else.
 
-A task that the broker does not take is tried again until it is there; a task that it refuses for what is in it is
-reported at once. Sending a task twice is harmless: a worker claims the id of the execution before it begins.
+What waits is sent together, in one round trip where the broker has such a thing (Redis). A task that the broker does
+not take is tried again until it is there; a task that it refuses for what is in it is reported at once. Sending a task
+twice is harmless: a worker claims the id of the execution before it begins.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import amqp.exceptions
@@ -35,6 +37,9 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
 """The pauses between attempts while the broker is away."""
 COMPRESSED_FROM = 32 * 1024
 """Characters from which a message is compressed."""
+MOST_AT_ONCE = 100
+MOST_CHARACTERS_AT_ONCE = 1_000_000
+"""What is sent together, at most: when the connection fails meanwhile, all of it is sent again."""
 
 
 class TaskMessage(msgspec.Struct, eq=False):
@@ -116,11 +121,24 @@ class Sender:
         try:
             while (item := self._waiting.get()) is not None and not self._stopping.is_set():
                 if isinstance(item, TaskMessage):
-                    self._deliver(number, link, item)
+                    self._deliver_all(number, link, self._with_next(item))
                 else:
                     item(link.app)
         finally:
             link.close()
+
+    def _with_next(self, message: TaskMessage) -> list[TaskMessage]:
+        """Return a message, and those that wait behind it and are to be sent with it."""
+        found, size = [message], len(message.assignment)
+        with contextlib.suppress(queue.Empty):
+            while len(found) < MOST_AT_ONCE and size < MOST_CHARACTERS_AT_ONCE:
+                item = self._waiting.get_nowait()
+                if not isinstance(item, TaskMessage):
+                    self._waiting.put(item)  # a question, or the end: after what it waited behind
+                    break
+                found.append(item)
+                size += len(item.assignment)
+        return found
 
     def _application(self) -> Celery:
         with self._lock:
@@ -129,6 +147,37 @@ class Sender:
                 app.finalize()
                 app.amqp.send_task_message  # noqa: B018 - it is built on first use, which two threads must not do at once
             return self._app
+
+    def _deliver_all(self, number: int, link: Link, messages: list[TaskMessage]) -> None:
+        """Send messages together; where that fails, one by one, which tells those that the broker refuses."""
+        if len(messages) > 1 and self._sent_together(link, messages):
+            self._note(number, None)
+            return
+        for message in messages:
+            self._deliver(number, link, message)
+
+    def _sent_together(self, link: Link, messages: list[TaskMessage]) -> bool:
+        sent, refused = list[TaskMessage](), list[tuple[TaskMessage, Refused]]()
+        try:
+            link.connect()
+            with link.batch():
+                for message in messages:
+                    message.may_be_sent = True
+                    if not self._is_wanted(message):  # read after the other was set, as the loop does with both
+                        continue
+                    try:
+                        link.publish(message)
+                        sent.append(message)
+                    except (kombu.exceptions.EncodeError, TypeError) as exc:
+                        refused.append((message, _refusal(exc, message, self._config)))
+        except Exception:  # noqa: BLE001 - drivers of brokers raise what they like; each message shows it again
+            link.close()
+            return False
+        for message in sent:
+            self._report(message, None)
+        for message, why in refused:
+            self._report(message, why)
+        return True
 
     def _deliver(self, number: int, link: Link, message: TaskMessage) -> None:
         """Send one message, again and again while the broker is away."""
@@ -205,12 +254,14 @@ class Link:
         self.app = app
         self._connection: Any = None
         self._producer: Any = None
+        self._declared: set[str] = set()
 
     def connect(self) -> None:
         """Connect, if there is no connection."""
         if self._connection is None:
             self._connection = connect(self.app)
             self._producer = self.app.amqp.Producer(self._connection, auto_declare=False)
+            self._declared.clear()
 
     def publish(self, message: TaskMessage) -> None:
         """Send one message, and wait until the broker has confirmed it where it does so."""
@@ -220,6 +271,7 @@ class Link:
             task_id=message.execution_id,
             producer=self._producer,
             queue=message.queue,
+            declare=[] if message.queue in self._declared else None,  # once for each connection, as Celery does
             ignore_result=True,
             retry=False,
             # What Celery's events and its monitors show: no arguments, which may be anyone's.
@@ -228,6 +280,12 @@ class Link:
             compression="gzip" if len(message.assignment) >= COMPRESSED_FROM else None,
             **message.options,
         )
+        self._declared.add(message.queue)
+
+    def batch(self) -> AbstractContextManager[Any]:
+        """Return the context in which publications are sent together, at its end, where the transport can."""
+        batch: AbstractContextManager[Any] = self._producer.batch()
+        return batch
 
     def close(self) -> None:
         """Close the connection, whatever state it is in."""

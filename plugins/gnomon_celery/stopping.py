@@ -22,18 +22,29 @@ log = get_logger("gnomon.celery")
 
 async def withdraw(remote: RemoteRun, term: Term) -> None:
     """Claim a run, so that no worker begins it; nothing changes where a worker was faster."""
+    if await _is_withdrawn(remote, term):
+        remote.end(Outcome(0.0, cancelled=True))
+
+
+async def give_up(remote: RemoteRun, term: Term) -> None:
+    """End a run as lost that would have to be sent again, and cannot be; nothing changes where a worker was faster."""
+    if await _is_withdrawn(remote, term):
+        remote.lose(
+            "its message is gone, and it cannot be sent again: no worker could import the function that its job has now"
+        )
+
+
+async def _is_withdrawn(remote: RemoteRun, term: Term) -> bool:
     message = remote.message
     if not message.may_be_sent and not remote.run.is_adopted:
         message.is_dropped = True
         if not message.may_be_sent:  # read again: a thread may have begun to send it just now
-            remote.end(Outcome(0.0, cancelled=True))
-            return
+            return True
     script: Any = term.redis.register_script(WITHDRAW)
     claim = (await script(keys=[term.channel.claim(remote.id)], args=[term.claim_ttl])).decode()
-    if claim == WITHDRAWN:
-        remote.end(Outcome(0.0, cancelled=True))
-    else:
+    if claim != WITHDRAWN:
         log.debug("a run was to be withdrawn, and has begun", run=remote.id, worker=worker_of(claim))
+    return bool(claim == WITHDRAWN)
 
 
 async def stop(remote: RemoteRun, term: Term) -> None:

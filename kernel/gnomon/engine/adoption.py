@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import timedelta
+
+import msgspec
 
 from gnomon.domain.execution import Execution
 from gnomon.domain.operator_actions import KERNEL
@@ -12,8 +15,11 @@ from gnomon.engine.journal import Journal
 from gnomon.engine.launcher import Launcher, grace_of
 from gnomon.engine.runner_calls import adoption_problem
 from gnomon.engine.supervisor import Supervisor
+from gnomon.errors import JobError
 from gnomon.jobs.body import Body
+from gnomon.jobs.callables import child_target
 from gnomon.jobs.job import Job
+from gnomon.jobs.registered import RegisteredJob
 from gnomon.ports import Store
 
 LINES_AT_ONCE = 1_000
@@ -48,7 +54,7 @@ class Adoption:
         ) is not None:
             return problem
         registered = self._jobs.get(execution.job_id)
-        job, body = (registered.job, registered.body) if registered is not None else _removed(execution)
+        job, body = _handed_over(registered, execution) if registered is not None else _removed(execution)
         grace = grace_of(job) if execution.is_fire else timedelta.max
         live, lines = self._journal.adopt(execution), await self._last_line(execution.id)
         active = self._supervisor.adopt(live, job, body, self._launcher, grace, lines)
@@ -63,6 +69,18 @@ class Adoption:
         while lines := await self._store.log(execution_id, last, LINES_AT_ONCE):
             last = lines[-1].number
         return last
+
+
+def _handed_over(registered: RegisteredJob, execution: Execution) -> tuple[Job, Body]:
+    """Return a job, and its body as the runner needs it that has the run, whatever runner the job has by now.
+
+    The runner sends the run again if its message is lost; it cannot where the job's function is one of this process.
+    """
+    job, body = registered.job, registered.body
+    if body.child_target is None and execution.handed_to is not None:
+        with contextlib.suppress(JobError):
+            body = msgspec.structs.replace(body, child_target=child_target(job.id, job.func, execution.handed_to))
+    return job, body
 
 
 def _removed(execution: Execution) -> tuple[Job, Body]:

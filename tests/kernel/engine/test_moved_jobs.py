@@ -169,6 +169,16 @@ async def test_a_retry_waits_out_its_delay_and_runs_where_the_job_is_by_then(
     assert (ended.attempt, ended.status) == (3, "failed")
 
 
+async def test_what_waits_elsewhere_for_a_job_that_moved_here_can_be_sent_again_by_the_next_kernel(log: OneLog) -> None:
+    run = await log.left(job_in(ELSEWHERE))
+    async with log.kernel(job_in(HERE)) as kernel:
+        await log.until(lambda: run in log.there.runs)
+        assert log.there.runs[run].body.child_target == "remote_bodies:hold"
+        log.there.begin(run, log.clock.now())
+        log.there.end(run)
+        assert (await kernel.wait(run)).runner == ELSEWHERE
+
+
 @pytest.mark.parametrize("seed", range(12))
 async def test_whatever_moves_every_fire_has_one_outcome_and_limits_hold(
     seed: int, log: OneLog, here: Held, gnomon_clock: VirtualClock, gnomon_events: EventList

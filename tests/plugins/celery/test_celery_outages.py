@@ -131,6 +131,27 @@ async def test_a_message_that_its_broker_has_lost_is_sent_again(server: RedisSer
         assert (await kernel.end_of(run)).status == "success"
 
 
+@pytest.mark.parametrize("can_be_sent", [True, False])
+async def test_a_lost_message_of_a_job_that_has_moved_to_a_thread_is_sent_again_or_its_run_is_lost(
+    can_be_sent: bool, server: RedisServer, redis: Redis
+) -> None:
+    store, worker = RecordingStore(), ScriptedWorker(redis)
+    async with celery_kernel(server.url, celery_job(), store=store) as kernel:
+        run = await run_of(kernel)
+        await worker.take()  # and nothing is heard of it
+    moved = celery_job(runner="thread", **({} if can_be_sent else {"func": lambda **_: None}))
+    async with worker.present(), celery_kernel(server.url, moved, store=store, config=QUICK) as kernel:
+        if can_be_sent:
+            again = await worker.take()
+            await worker.begin(again)
+            await worker.end(again)
+            assert (await kernel.end_of(run)).status == "success"
+            return
+        ended = await kernel.end_of(run)
+        assert (ended.status, ended.reason) == ("failed", "lost")
+        assert "no worker could import the function that its job has now" in (ended.error_message or "")
+
+
 async def test_a_run_whose_beginning_was_lost_ends_as_lost(server: RedisServer, redis: Redis) -> None:
     worker = ScriptedWorker(redis)
     async with worker.present(), celery_kernel(server.url, celery_job(), config=QUICK) as kernel:
