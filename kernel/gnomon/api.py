@@ -1,4 +1,7 @@
-"""The kernel as plugins, the command line and embedding code see it: `KernelApi` and the records that it returns."""
+"""The kernel as plugins, the command line and embedding code see it: `KernelApi` and the records that it returns.
+
+Its questions about the log itself are in `gnomon.log_api`.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,14 @@ from typing import Any, Protocol
 
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.estimates import Timing
-from gnomon.domain.events import Event, FailedReason, RecordedFact
+from gnomon.domain.events import FailedReason
 from gnomon.domain.execution import Execution
 from gnomon.domain.hand_over import HandOver
 from gnomon.domain.job_order import JobOrder
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.kernel_health import Health
 from gnomon.domain.kernel_member import KernelMember
-from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
+from gnomon.domain.records import ExecutionQuery, Page
 from gnomon.domain.run_order import RunOrder, WhenFull
 from gnomon.domain.workers import WorkerView
 from gnomon.job_views import JobOrdered as JobOrdered
@@ -26,10 +29,11 @@ from gnomon.job_views import Triggered as Triggered
 from gnomon.jobs.diff import JobsDiff
 from gnomon.jobs.job import Job
 from gnomon.jobs.registered import RegisteredJob
+from gnomon.log_api import LogApi
 from gnomon.ports import Clock, LoadedPlugin
 
 
-class KernelApi(Protocol):
+class KernelApi(LogApi, Protocol):
     """The queries and commands of a running kernel, and their results.
 
     Coroutine methods may be awaited from any event loop in any thread; GnomonError where the kernel is not running.
@@ -345,38 +349,7 @@ class KernelApi(Protocol):
     async def timing(self, execution_id: str) -> Timing:
         """Estimate the elapsed and remaining seconds of a run from progress and past runs; UnknownExecutionError."""
 
-    # --- the log ---
-
-    async def history(self, execution_id: str) -> list[Event]:
-        """Return the events of one execution in order; UnknownExecutionError."""
-
-    async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
-        """Return up to `limit` lines of a run, numbered above `after`; only its newest lines are kept."""
-
-    async def events(self, after: int = 0, limit: int = 1000) -> Sequence[Event]:
-        """Return up to `limit` events of the log with positions greater than `after`, in order."""
-
-    async def actions(self, query: ActionQuery) -> ActionPage:
-        """Return a page of operators' actions, newest first: what an actor other than the kernel did."""
-
-    async def checkpoint(self, name: str) -> Checkpoint | None:
-        """Return the checkpoint that a plugin saved under that name, or None."""
-
-    async def save_checkpoint(self, name: str, checkpoint: Checkpoint, *, replaces: int | None = None) -> bool:
-        """Save a plugin's view together with the position up to which it is folded; return whether it was saved.
-
-        One with a lower position than the saved one is not. Begin `name` with the plugin's name. A view that several
-        processes change names the position that it `replaces`, 0 for none: it is not saved where that is another now.
-        """
-
-    async def claim(self, name: str, *, limit: int = 1, period_s: float, uses: int = 1) -> float:
-        """Claim one of `limit` uses that a name has in a period, in all processes; return 0, or the seconds to wait.
-
-        The kernel that leads counts in memory: the next one begins at zero. With `uses=0` it only looks.
-        """
-
-    async def record_fact(self, fact: type[RecordedFact], /, **facts: Any) -> int:
-        """Record a login or a change of an alert, `record_fact(LoggedIn, actor="ann", ...)`; return its position."""
+    # --- health and time ---
 
     def health(self) -> Health:
         """Return the kernel's health, from memory; may be called in any thread and before the start."""

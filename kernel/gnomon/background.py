@@ -184,6 +184,9 @@ class BackgroundKernel:
 
     history = _blocking(KernelApi.history)
     log = _blocking(KernelApi.log)
+    explain = _blocking(KernelApi.explain)
+    explain_run = _blocking(KernelApi.explain_run)
+    compare_run = _blocking(KernelApi.compare_run)
     events = _blocking(KernelApi.events)
     actions = _blocking(KernelApi.actions)
     checkpoint = _blocking(KernelApi.checkpoint)

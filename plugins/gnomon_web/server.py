@@ -42,6 +42,7 @@ from gnomon_web.projections import Projections
 from gnomon_web.resources import (
     badges,
     executions,
+    explanations,
     health,
     history,
     job_orders,
@@ -72,6 +73,7 @@ MODULES = (
     job_orders,
     operators,
     executions,
+    explanations,
     run_log,
     run_orders,
     history,

@@ -36,6 +36,7 @@ from gnomon.durations import Duration
 from gnomon.errors import GnomonError
 from gnomon.jobs.groups import Group
 from gnomon.jobs.job import Job, Limits, ProgressPattern, Retry
+from gnomon.log_api import LogApi
 from gnomon.plugins.hook_checks import HOOKS
 
 ROOT = Path(__file__).parents[2]
@@ -108,7 +109,8 @@ def test_no_hook_is_told_that_there_is_not(reference: Sections) -> None:
 
 
 def test_the_kernel_page_has_every_method_with_its_signature_and_docstring(reference: Sections) -> None:
-    methods = [method for name, method in vars(KernelApi).items() if inspect.isfunction(method) and name[0] != "_"]
+    of_both = (vars(KernelApi) | vars(LogApi)).items()
+    methods = [method for name, method in of_both if inspect.isfunction(method) and name[0] != "_"]
     signatures = [re.sub(r"\(self(, )?", "(", str(inspect.signature(method)).replace("'", "")) for method in methods]
 
     sections = {title: text for title, text in reference("kernel.md").items() if title.startswith("`")}

@@ -6,17 +6,17 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from itertools import takewhile
 
-import msgspec
-
 from gnomon.analysis import fire_outcomes
 from gnomon.analysis.asked_time import MINUTE, SECOND, start_of, width_of
-from gnomon.analysis.fire_explanation import FireExplainer, FireExplanation, future_fire_words
-from gnomon.analysis.imported_runs import explain_imported
-from gnomon.analysis.schedule_history import Pause, Schedule, ScheduleHistory, read_history
-from gnomon.analysis.triggered_runs import explain_triggered
+from gnomon.analysis.fire_explanation import FireExplainer, future_fire_words
+from gnomon.analysis.imported_runs import explain_imported, imported_words
+from gnomon.analysis.schedule_history import Schedule, ScheduleHistory, read_history
+from gnomon.analysis.triggered_runs import explain_triggered, first_attempt, triggered_words
 from gnomon.domain import events
+from gnomon.domain.execution import Execution
 from gnomon.durations import MICROSECOND
-from gnomon.errors import UnknownJobError
+from gnomon.errors import UnknownExecutionError, UnknownJobError
+from gnomon.explanations import Explanation, ScheduleFact
 from gnomon.ports import Store
 from gnomon.scheduling.catch_up import next_fire
 from gnomon.scheduling.cron import CronTrigger
@@ -31,34 +31,6 @@ LOOKS_BACK = (MINUTE, timedelta(hours=1), timedelta(days=1), timedelta(days=32),
 """How far back the fire before a moment is searched, step by step, since triggers only go forward."""
 MOST_EXPLAINED = 12
 """Fires of one day that are explained one by one; the others are only counted."""
-
-
-class ScheduleFact(msgspec.Struct, frozen=True):
-    """The schedule in force: in words, and its period."""
-
-    text: str
-    since: datetime
-    until: datetime | None
-    problem: str | None
-
-
-class Explanation(msgspec.Struct, kw_only=True):
-    """What the log says about a job at a time: `sentences` for people, and the facts behind them.
-
-    `asked` is the time that was asked about, None for "the last and the next fire". `fires` are those of that time; if
-    there are none, `before` and `after` are the nearest ones. `clock_change` is set where a clock change matters.
-    """
-
-    job_id: str
-    timezone: str
-    asked: str | None
-    sentences: list[str] = []
-    fires: list[FireExplanation] = []
-    before: datetime | None = None
-    after: datetime | None = None
-    schedule: ScheduleFact | None = None
-    clock_change: ClockChange | None = None
-    pause: Pause | None = None
 
 
 async def explain(store: Store, job_id: str, moment: datetime | date | None, now: datetime) -> Explanation:
@@ -87,6 +59,26 @@ async def explain(store: Store, job_id: str, moment: datetime | date | None, now
     return explainer.found
 
 
+async def explain_run(store: Store, execution_id: str, now: datetime) -> Explanation:
+    """Explain one run with all its attempts, also one that no fire made, such as a run that waits in a queue.
+
+    The store may be open read-only. Raises UnknownExecutionError.
+    """
+    head = await store.head()
+    if (run := await store.execution(execution_id)) is None:
+        raise UnknownExecutionError(execution_id)
+    first = await first_attempt(store, run)
+    stream = [event for event in await store.stream(events.job_stream(run.job_id)) if event.position <= head]
+    if not stream or run.imported_from is not None:
+        sentences = [imported_words(run, UTC)] if run.imported_from is not None else []
+        return Explanation(job_id=run.job_id, timezone="UTC", asked=run.id, sentences=sentences)
+    state = next(iter(await store.jobs([run.job_id])), None)
+    explainer = _Explainer(store, read_history(stream, state), first.scheduled_time, head, now)
+    explainer.found.asked = run.id
+    await explainer.explain_run(first)
+    return explainer.found
+
+
 class _Explainer:
     def __init__(
         self, store: Store, history: ScheduleHistory, moment: datetime | date | None, head: int, now: datetime
@@ -112,6 +104,19 @@ class _Explainer:
             await self._wall_time(moment)
         else:
             await self._instant(moment.astimezone(UTC))
+
+    async def explain_run(self, run: Execution) -> None:
+        """Explain the run of a fire by its fire, and another one by who triggered it."""
+        if not run.is_manual:
+            if (schedule := self._history.schedule_at(run.scheduled_time)) is not None:
+                self._note_schedule(schedule)
+            self.say(f"{run.job_id} was due at {self.when(run.scheduled_time)}.")
+            await self._explain_fire(run.scheduled_time)
+            return
+        self.say(await triggered_words(self._store, run, self.when))
+        explanation = await self._fire_explainer.explain_triggered(run)
+        self.found.fires.append(explanation)
+        self.say(*explanation.sentences)
 
     def say(self, *sentences: str) -> None:
         self.found.sentences += sentences

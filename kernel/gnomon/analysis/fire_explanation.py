@@ -3,52 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, tzinfo
-from typing import Literal
-
-import msgspec
 
 from gnomon.analysis import fire_outcomes
 from gnomon.analysis.fire_outcomes import FireOutcome
 from gnomon.analysis.holds import hold_of, present_hold, released_hold
-from gnomon.analysis.schedule_history import Pause, ScheduleHistory, read_history
-from gnomon.analysis.silences import Silence, silence_at, silence_before
+from gnomon.analysis.schedule_history import ScheduleHistory, read_history
+from gnomon.analysis.silences import silence_at, silence_before
 from gnomon.analysis.wait_explanation import NEGLIGIBLE_DELAY, NEIGHBOURS, WaitExplainer, behind_words
 from gnomon.domain import events
 from gnomon.domain.events import Event
-from gnomon.domain.execution import Execution, Status, execution_id
+from gnomon.domain.execution import Execution, execution_id, later_execution_id
+from gnomon.explanations import FireExplanation, Pause, Silence
 from gnomon.ports import Store
 from gnomon.scheduling.catch_up import DETAILS
 from gnomon.scheduling.triggers import AnchoredTrigger, counts_elapsed_time
 from gnomon.text import length, moment
 
-Fate = Status | Literal["held_back", "undecided", "to_come", "no_outcome", "forgotten"]
-
 HELD_UP_RECORDED_WITHIN = timedelta(seconds=10)
 """How long after a late decision the kernel may record what held it up: a thread notices it."""
-
-
-class FireExplanation(msgspec.Struct, kw_only=True):
-    """The outcome of a fire. `executions` are its attempts, `behind` the runs that it waited for or was skipped for.
-
-    `count`, `first` and `last` describe the range with which it was missed. `pause`, `hold` (of all jobs) or `silence`
-    is set if it is the cause of the delay or of the miss.
-    """
-
-    scheduled_time: datetime
-    fate: Fate
-    sentences: list[str] = []
-    executions: list[Execution] = []
-    count: int = 1
-    first: datetime | None = None
-    last: datetime | None = None
-    pause: Pause | None = None
-    hold: Pause | None = None
-    silence: Silence | None = None
-    behind: list[Execution] = []
-
-    def say(self, *sentences: str) -> None:
-        """Add sentences."""
-        self.sentences += sentences
 
 
 class FireExplainer:
@@ -86,6 +58,12 @@ class FireExplainer:
             await self._explain_attempts(explanation, execution)
         return explanation
 
+    async def explain_triggered(self, run: Execution) -> FireExplanation:
+        """Return what came of a run that no fire made, and of its later attempts; `run` is the first one."""
+        explanation = FireExplanation(scheduled_time=run.scheduled_time, fate=run.status)
+        await self._explain_attempts(explanation, run)
+        return explanation
+
     # --- runs ---
 
     async def _explain_attempts(self, explanation: FireExplanation, execution: Execution | None) -> None:
@@ -93,8 +71,7 @@ class FireExplainer:
             explanation.executions.append(execution)
             explanation.fate = execution.status
             await self._explain_attempt(explanation, execution)
-            attempt = execution.attempt + 1
-            execution = await self._store.execution(execution_id(self._job_id, execution.scheduled_time, attempt))
+            execution = await self._store.execution(later_execution_id(execution))
 
     async def _explain_attempt(self, explanation: FireExplanation, execution: Execution) -> None:
         stream = await self._store.stream(execution.id)
@@ -115,11 +92,12 @@ class FireExplainer:
         self, explanation: FireExplanation, run: Execution, stream: list[Event], started: events.Started
     ) -> None:
         first = stream[0]
-        due = run.not_before or run.scheduled_time
+        due = run.not_before or (first.at if run.is_manual else run.scheduled_time)
         late = started.at - due
         explanation.hold = await released_hold(self._store, due, first) if run.is_fire else None
         if late < NEGLIGIBLE_DELAY and explanation.hold is None:
-            explanation.say(f"It ran on time: it started at {self.when(started.at)} (run {run.id}).")
+            how = "at once" if run.is_manual else "on time"
+            explanation.say(f"It ran {how}: it started at {self.when(started.at)} (run {run.id}).")
             explanation.say(*await self._waits.in_queue(run, started))
             return
         ready = max(first.at, due)
@@ -132,7 +110,8 @@ class FireExplainer:
                 f"{upstream.job_id}, which succeeded at {self.when(upstream.updated_at)}."
             )
         else:
-            explanation.say(f"It ran late, by {length(late)}: it started at {self.when(started.at)} (run {run.id}).")
+            how = f"{length(late)} after it was triggered" if run.is_manual else f"late, by {length(late)}"
+            explanation.say(f"It ran {how}: it started at {self.when(started.at)} (run {run.id}).")
         if first.at - due >= NEGLIGIBLE_DELAY or explanation.hold is not None:
             await self._explain_why_late(explanation, due, first)
         left = next((event for event in stream if isinstance(event, events.HandedOver)), started)

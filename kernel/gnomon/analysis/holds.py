@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from gnomon.analysis.schedule_history import Pause
 from gnomon.domain import events
 from gnomon.domain.events import Event
 from gnomon.durations import MICROSECOND
+from gnomon.explanations import Pause
 from gnomon.ports import Store
 from gnomon.stores.reading import hold_at
 

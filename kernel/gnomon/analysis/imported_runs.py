@@ -19,10 +19,10 @@ async def explain_imported(store: Store, job_id: str, asked: datetime | date | N
     """Return a sentence for each imported run of a job at a time, or for the newest run of the job if it is one."""
     if asked is None:
         newest = await store.executions(ExecutionQuery(job_id=job_id, hidden=True, limit=1))
-        return [_sentence(run, zone) for run in newest.items if run.imported_from is not None]
+        return [imported_words(run, zone) for run in newest.items if run.imported_from is not None]
     runs = await _imported_between(store, job_id, *span_of(asked, zone))
     more = [f"{len(runs) - MOST_EXPLAINED} more runs were imported; ask about one by its time."]
-    return [_sentence(run, zone) for run in runs[:MOST_EXPLAINED]] + more * (len(runs) > MOST_EXPLAINED)
+    return [imported_words(run, zone) for run in runs[:MOST_EXPLAINED]] + more * (len(runs) > MOST_EXPLAINED)
 
 
 async def _imported_between(store: Store, job_id: str, since: datetime, until: datetime) -> list[Execution]:
@@ -35,7 +35,8 @@ async def _imported_between(store: Store, job_id: str, since: datetime, until: d
     return [run for run in runs if since <= run.scheduled_time < until or since <= run.timestamp < until]
 
 
-def _sentence(run: Execution, zone: tzinfo) -> str:
+def imported_words(run: Execution, zone: tzinfo) -> str:
+    """Return what the log says about an imported run, in a sentence."""
     took = f" after {length(run.execution_time)}" if run.execution_time is not None else ""
     message = (run.error_message or "no message").splitlines()[0]
     ends = {"success": f"it succeeded{took}", "failed": f"it failed{took} ({run.reason}): {message}"}

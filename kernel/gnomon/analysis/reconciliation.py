@@ -9,10 +9,11 @@ from typing import Literal
 import msgspec
 
 from gnomon.analysis.fire_outcomes import EVER, FireOutcome, Watermark
-from gnomon.analysis.schedule_history import Pause, Schedule, ScheduleHistory
+from gnomon.analysis.schedule_history import Schedule, ScheduleHistory
 from gnomon.domain.events import Missed
 from gnomon.domain.execution import execution_id
 from gnomon.durations import MICROSECOND
+from gnomon.explanations import Pause
 from gnomon.scheduling.catch_up import fires, next_fire
 from gnomon.scheduling.triggers import AnchoredTrigger
 

@@ -12,6 +12,7 @@ from gnomon.domain import events, job_state
 from gnomon.domain.events import Event
 from gnomon.domain.job_state import JobState
 from gnomon.durations import MICROSECOND
+from gnomon.explanations import Pause
 from gnomon.jobs.definition import rebuild_job
 from gnomon.jobs.job import Job
 from gnomon.scheduling.catch_up import next_fire
@@ -84,20 +85,6 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     def is_counted_from_creation(self) -> bool:
         """Whether the fires of an older log were counted from the creation of the trigger, which is not in the log."""
         return not self.has_recorded_anchor and _counts_from_creation(self.definition.get("trigger"))
-
-
-class Pause(msgspec.Struct, frozen=True, kw_only=True):
-    """A period in which the job was paused; `until` is None while it lasts."""
-
-    since: datetime
-    until: datetime | None = None
-    by: str | None = None
-    reason: str | None = None
-    ended_by: str | None = None
-
-    def covers(self, moment: datetime) -> bool:
-        """Return whether a fire at that moment was held back."""
-        return self.until is None or moment <= self.until
 
 
 class ScheduleHistory(msgspec.Struct, kw_only=True):

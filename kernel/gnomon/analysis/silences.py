@@ -4,27 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import msgspec
-
 from gnomon.analysis import fire_outcomes
 from gnomon.analysis.wait_explanation import NEGLIGIBLE_DELAY
 from gnomon.domain import events
 from gnomon.domain.events import Event
 from gnomon.durations import MICROSECOND
+from gnomon.explanations import Silence
 from gnomon.ports import Store
 from gnomon.stores.reading import newest_kernel_fact
-
-
-class Silence(msgspec.Struct, frozen=True):
-    """A period in which nothing was written to the log; None where it is open.
-
-    `stopped` is why the kernel before it stopped, where that is in the log; `started` is the node of the one after it.
-    """
-
-    since: datetime | None
-    until: datetime | None
-    stopped: str | None = None
-    started: str | None = None
 
 
 async def silence_at(store: Store, fire: datetime, head: int) -> Silence | None:

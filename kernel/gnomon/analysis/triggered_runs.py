@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, datetime, tzinfo
 
 from gnomon.analysis.asked_time import span_of
@@ -25,6 +26,28 @@ async def explain_triggered(store: Store, job_id: str, asked: datetime | date | 
     sentences = [await _sentence(store, run, zone) for run in runs[:MOST_EXPLAINED]]
     more = [f"{len(runs) - MOST_EXPLAINED} more runs were triggered by other runs; ask about one by its time."]
     return sentences + more * (len(runs) > MOST_EXPLAINED)
+
+
+async def first_attempt(store: Store, run: Execution) -> Execution:
+    """Return the first attempt of a run, or the oldest one that the log still has."""
+    while run.retry_of is not None and (before := await store.execution(run.retry_of)) is not None:
+        run = before
+    return run
+
+
+async def triggered_words(store: Store, run: Execution, when: Callable[[datetime | None], str]) -> str:
+    """Return who or what made a run that is not the run of a fire, in a sentence."""
+    by = f" by {run.actor}" if run.actor else ""
+    if run.cause == "backfill":
+        return f"Run {run.id} was made by a backfill{by}, for the fire of {when(run.scheduled_time)}."
+    if run.cause == "at_start":
+        return f"Run {run.id} was made at the start of a kernel, at {when(run.scheduled_time)}."
+    if run.triggered_by is not None:
+        parent = await store.execution(run.triggered_by)
+        of_job = f" of job {parent.job_id}" if parent is not None else ", which was pruned"
+        by = f" by run {run.triggered_by}{of_job}"
+    forced = ", with guards skipped" if run.force else ""
+    return f"Run {run.id} of {run.job_id} was triggered at {when(run.scheduled_time)}{by}{forced}."
 
 
 async def _sentence(store: Store, run: Execution, zone: tzinfo) -> str:

@@ -13,6 +13,7 @@ import msgspec
 from gnomon.api import Triggered
 from gnomon.client import following, ordering
 from gnomon.client.alerts import AlertCalls
+from gnomon.client.explanations import ExplanationCalls
 from gnomon.client.job_definitions import DefinitionCalls
 from gnomon.client.patience import seconds_of
 from gnomon.client.session import Session, segment
@@ -37,7 +38,7 @@ LOG_POLL_S = 0.5
 
 
 @checked_methods
-class Client(AlertCalls, DefinitionCalls, StatisticsCalls):
+class Client(AlertCalls, DefinitionCalls, ExplanationCalls, StatisticsCalls):
     """A kernel at `url` (base path included), accessed with `token`. Use it as `async with Client(...) as client:`.
 
     While the server is away, requests are repeated for up to `patience`, a timedelta or seconds; repeating one never

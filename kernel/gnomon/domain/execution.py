@@ -169,6 +169,12 @@ def manual_execution_id(job_id: str, at: datetime, idempotency_key: str | None =
     return _written(int(at.timestamp()), 0)[0] + _hash(secrets.token_bytes(16))
 
 
+def later_execution_id(ended: Execution) -> str:
+    """Return the id of the run after one that ended: from the time of a fire, from the first run of a manual one."""
+    job_id = f"{ended.job_id}\0{ended.retry_of or ended.id}" if ended.is_manual else ended.job_id
+    return execution_id(job_id, ended.scheduled_time, ended.attempt + 1)
+
+
 def _hash(unique: bytes) -> str:
     return blake2b(unique, digest_size=8).hexdigest()
 

@@ -48,6 +48,7 @@ _WORDS: dict[Any, tuple[type | tuple[type, ...], str]] = {
     int: (int, "an integer"),
     float: ((int, float), "a number"),
     datetime: (date, "a datetime such as datetime(2026, 12, 1, 18)"),
+    date: (date, "a date such as date(2026, 12, 1)"),
     timedelta: (timedelta, "a timedelta such as timedelta(seconds=30)"),
     dict: (Mapping, "a mapping"),
     Mapping: (Mapping, "a mapping"),

@@ -15,14 +15,13 @@ from itertools import islice
 from typing import Any
 
 from gnomon.domain import events
-from gnomon.domain.execution import Execution, execution_id
+from gnomon.domain.execution import Execution, execution_id, later_execution_id
 from gnomon.domain.job_state import Backfill
 from gnomon.domain.operator_actions import KERNEL
 from gnomon.engine.job_table import JobTable
 from gnomon.engine.journal import Journal
 from gnomon.engine.kernel_hold import KernelHold
 from gnomon.engine.launcher import Launcher
-from gnomon.engine.retries import retry_id
 from gnomon.errors import DeposedError, GnomonError, JobError, StoreError
 from gnomon.job_views import BackfillCounts
 from gnomon.jobs.groups import Rate
@@ -252,7 +251,7 @@ class Backfills:
         while found is not None:
             if found.status == "success" or not found.is_over:
                 return True
-            found = await self._find(retry_id(found, found.attempt + 1))
+            found = await self._find(later_execution_id(found))
         return False
 
     async def _find(self, identity: str) -> Execution | None:

@@ -40,6 +40,7 @@ from gnomon.engine.kernel_hold import KernelHold, read_hold
 from gnomon.engine.kernel_settings import KernelSettings
 from gnomon.engine.late_ends import LateEnds
 from gnomon.engine.launcher import Launcher
+from gnomon.engine.log_analyses import LogAnalyses
 from gnomon.engine.loop_watchdog import LoopWatchdog
 from gnomon.engine.members import MemberTable
 from gnomon.engine.operator_commands import OperatorCommands
@@ -132,7 +133,7 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
         self._flush_deadline = 0.0
         self._is_starting, self._is_stopping = True, False
         self._failure: GnomonError | None = None
-        self._store, self.directory = store, store.directory
+        self._store, self.directory, self._analyses = store, store.directory, LogAnalyses(store)
         self._groups = settings.groups
         self._runners = contributed_runners(plugins)
         with garbage_collection_paused():

@@ -6,17 +6,23 @@ import asyncio
 import functools
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Iterable
+from datetime import date, datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from gnomon.analysis.explain import explain, explain_run
+from gnomon.analysis.run_difference import compare_run
 from gnomon.api import KernelApi
 from gnomon.domain.estimates import TYPICAL_RUNS, Timing, timing
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.parameter_checks import Parameters
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, Page
+from gnomon.domain.run_difference import RunDifference
 from gnomon.engine.given_values import ACT_TEXTS, expect_act_texts, expect_ids
+from gnomon.engine.log_analyses import LogAnalyses
 from gnomon.engine.loop_calls import NOT_RUNNING, call_on
-from gnomon.errors import GnomonError, UnknownExecutionError
+from gnomon.errors import GnomonError, ParameterError, UnknownExecutionError, UnknownJobError
+from gnomon.explanations import Explanation
 from gnomon.forks import forked_error
 from gnomon.ports import Clock, Store
 from gnomon.text import is_writable
@@ -55,6 +61,7 @@ class LogQueries(KernelApi):
     clock: Clock
     loop: asyncio.AbstractEventLoop | None
     _store: Store
+    _analyses: LogAnalyses
     _parent: int | None = None
     """The process in which the kernel runs, in one that was forked from it."""
 
@@ -87,6 +94,26 @@ class LogQueries(KernelApi):
         query = ExecutionQuery(job_id=execution.job_id, status=("success",), limit=TYPICAL_RUNS)
         past = (await self._store.executions(query)).items
         return timing(execution, past, self.clock.now())
+
+    @on_kernel_loop
+    async def explain(self, job_id: str, at: datetime | None = None, *, day: date | None = None) -> Explanation:
+        if not is_writable(job_id):
+            raise UnknownJobError(job_id)
+        if at is not None and day is not None:
+            raise ParameterError("day", "`at` and `day` both say what is asked about: pass one of them")
+        now = self.clock.now()
+        return await self._analyses.run(lambda store: explain(store, job_id, at or day, now))
+
+    @on_kernel_loop
+    async def explain_run(self, execution_id: str) -> Explanation:
+        now, run = self.clock.now(), await self._get(execution_id)
+        return await self._analyses.run(lambda store: explain_run(store, run.id, now))
+
+    @on_kernel_loop
+    async def compare_run(self, execution_id: str, to: str | None = None) -> RunDifference:
+        run, other = await self._get(execution_id), await self._get(to) if to is not None else None
+        await self._write_lines()
+        return await self._analyses.run(lambda store: compare_run(store, run.id, other.id if other else None))
 
     @on_kernel_loop
     async def events(self, after: int = 0, limit: int = 1000) -> list[Event]:
@@ -134,6 +161,9 @@ class LogQueries(KernelApi):
     @abstractmethod
     async def _own_end_of(self, execution_id: str) -> Execution:
         """Wait until this very run has ended, and return it; its end may not be durable yet."""
+
+    async def _write_lines(self) -> None:
+        """Return when the store has the lines that runs have logged, which only a kernel that leads writes."""
 
     async def _durable(self) -> None:
         """Return when what was answered is durable: what a log has is, and a kernel that writes one waits for it."""

@@ -67,8 +67,11 @@ class KernelQueries(KernelComponents):
     async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
         if not is_writable(execution_id):
             return []
-        await self._progress.flush()
+        await self._write_lines()
         return await self._store.log(execution_id, after, limit)
+
+    async def _write_lines(self) -> None:
+        await self._progress.flush()
 
     @on_kernel_loop
     async def kernels(self) -> list[KernelMember]:

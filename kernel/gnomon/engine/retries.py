@@ -6,7 +6,7 @@ import random
 from datetime import datetime, timedelta
 from typing import Any
 
-from gnomon.domain.execution import Execution, execution_id
+from gnomon.domain.execution import Execution, later_execution_id
 from gnomon.durations import LONGEST_DELAY
 from gnomon.engine.active_run import RETRIED
 from gnomon.jobs.job import Retry
@@ -20,13 +20,6 @@ def retry_delay(retry: Retry, attempt: int) -> timedelta:
     except OverflowError:  # a factor that no float can hold
         seconds = longest.total_seconds()
     return timedelta(seconds=seconds * (1 + retry.jitter * random.random()))  # noqa: S311 - it only spreads load
-
-
-def retry_id(ended: Execution, attempt: int) -> str:
-    """Return the id of a later run: from the time of a fire, from the first run of a manual one."""
-    if ended.is_manual:
-        return execution_id(f"{ended.job_id}\0{ended.retry_of or ended.id}", ended.scheduled_time, attempt)
-    return execution_id(ended.job_id, ended.scheduled_time, attempt)
 
 
 def next_run(ended: Execution, retry: Retry, now: datetime) -> tuple[str, dict[str, Any]] | None:
@@ -43,7 +36,7 @@ def next_run(ended: Execution, retry: Retry, now: datetime) -> tuple[str, dict[s
         if ended.tries >= retry.attempts:
             return None
         not_before = now + retry_delay(retry, ended.tries)
-    return retry_id(ended, ended.attempt + 1), {
+    return later_execution_id(ended), {
         "scheduled_time": ended.scheduled_time,
         "is_manual": ended.is_manual,
         "force": ended.force,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from gnomon.domain.execution import Execution
+from gnomon.domain.execution import Execution, later_execution_id
 from gnomon.durations import Duration
-from gnomon.engine.retries import retry_id
 from gnomon.logs import get_logger
 from gnomon.runners.base import Snooze
 
@@ -26,5 +25,5 @@ def snooze_facts(execution: Execution, snooze: Snooze, now: datetime) -> dict[st
     return {
         "reason": f"snoozed for {delay}" + (f": {snooze.reason}" if snooze.reason else ""),
         "snoozed_until": now + delay,
-        "snoozed_to": retry_id(execution, execution.attempt + 1),
+        "snoozed_to": later_execution_id(execution),
     }

@@ -19,6 +19,7 @@ from gnomon.domain.records import ExecutionQuery, LogLine
 from gnomon.engine.deployments import DeploymentMark, mark_of, problem_of_follower, read_deployment
 from gnomon.engine.kernel_hold import KernelHold, read_hold
 from gnomon.engine.kernel_settings import KernelSettings
+from gnomon.engine.log_analyses import LogAnalyses
 from gnomon.engine.log_queries import on_kernel_loop
 from gnomon.engine.logged_jobs import LoggedJobs
 from gnomon.errors import JobError, PluginError
@@ -74,6 +75,7 @@ class Follower(PassedOrders):
         self.seen_deployment = 0
         self.loop: asyncio.AbstractEventLoop | None = None
         self._store = store
+        self._analyses = LogAnalyses(store)
         self._channel = channel
         self._companions = companions
         self._ready = ready

@@ -7,7 +7,7 @@ for outside of the scope is answered as if it did not exist, without a hint at n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import msgspec
@@ -23,11 +23,14 @@ from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.kernel_health import Health
 from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JobScope, Page
+from gnomon.domain.run_difference import RunDifference
 from gnomon.domain.run_order import RunOrder
 from gnomon.domain.workers import WorkerView
+from gnomon.explanations import Explanation
 from gnomon.jobs.diff import JobsDiff
 from gnomon.jobs.job import Job
 from gnomon_web.auth.roles import Scope
+from gnomon_web.auth.visible_explanations import visible_explanation
 
 MAX_READS = 20
 """Pages of the log that one call reads to find events of the scope."""
@@ -252,6 +255,39 @@ class ScopedKernel:
                 return found if page else []
             after = page[-1].position
         return []
+
+    async def explain(self, job_id: str, at: datetime | None = None, *, day: date | None = None) -> Explanation:
+        await self.expect_job(job_id)
+        try:
+            found = await self._kernel.explain(job_id, at, day=day)
+        except UnknownJobError:
+            raise UnknownJobError(job_id) from None  # its message suggests a similar id, perhaps outside of the scope
+        return await self._visible(found)
+
+    async def explain_run(self, execution_id: str) -> Explanation:
+        await self.expect_execution(execution_id)
+        return await self._visible(await self._kernel.explain_run(execution_id))
+
+    async def _visible(self, found: Explanation) -> Explanation:
+        visible = {view.job.id for view in await self.jobs()}
+        hidden = {view.job.id for view in await self._kernel.jobs()} - visible
+        return await visible_explanation(found, hidden, self._sees_execution)
+
+    async def _sees_execution(self, execution_id: str) -> bool:
+        try:
+            await self.expect_execution(execution_id)
+        except UnknownExecutionError:
+            return False
+        return True
+
+    async def compare_run(self, execution_id: str, to: str | None = None) -> RunDifference:
+        for named in (execution_id, to):
+            if named is not None:
+                await self.expect_execution(named)
+        found = await self._kernel.compare_run(execution_id, to)
+        own = [fact for fact in found.between if not fact.what.startswith("kernel_")]
+        total = found.between_total - (len(found.between) - len(own))
+        return msgspec.structs.replace(found, between=own, between_total=total)
 
     async def actions(self, query: ActionQuery) -> ActionPage:
         return await self._kernel.actions(msgspec.structs.replace(query, scope=await self._job_scope()))

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from apscheduler.triggers.interval import IntervalTrigger
 
-from gnomon.analysis.explain import Explanation, explain
+from gnomon.analysis.explain import explain, explain_run
 from gnomon.domain import events
 from gnomon.durations import Duration
-from gnomon.errors import UnknownJobError
+from gnomon.errors import UnknownExecutionError, UnknownJobError
+from gnomon.explanations import Explanation
 from gnomon.hookspecs import hookimpl
 from gnomon.jobs.job import Job, Retry
 from gnomon.kernel import Kernel
@@ -21,6 +22,7 @@ from gnomon.testing.histories import (
     cancelled,
     extend,
     failed,
+    imported,
     job_added,
     missed,
     running,
@@ -686,3 +688,79 @@ async def test_a_clock_that_is_behind_the_log_is_named(world: World) -> None:
     assert "The clock of this machine" not in " ".join(in_time.sentences)
     assert "The clock of this machine is 2 h 00 m behind the newest event of the log" in " ".join(behind.sentences)
     assert "Set the clock, or wait." in behind.sentences[-1]
+
+
+class TestRuns:
+    """Explanations of one run: that of a fire, or another one."""
+
+    async def explain_run(self, world: World, run_id: str) -> str:
+        await world.store.open(read_only=True)
+        return said(await explain_run(world.store, run_id, world.clock.now()))
+
+    async def test_a_run_of_a_fire_is_explained_by_its_fire_whichever_attempt_is_asked_for(self, world: World) -> None:
+        async def fail() -> None:
+            raise ValueError("no such table")
+
+        await world.serve(job(func=fail, retry=Retry(attempts=2, delay=Duration(seconds=30))))
+        of_fire = await world.explain(START + 10 * MINUTE)
+
+        for run in of_fire.fires[0].executions:
+            found = await explain_run(world.store, run.id, world.clock.now())
+            assert found.asked == run.id
+            assert found.sentences == of_fire.sentences
+            assert len(found.fires[0].executions) == 2
+
+    async def test_a_manual_run_that_waits_for_another_says_so_and_then_how_long_it_waited(self, world: World) -> None:
+        async def busy() -> None:
+            await world.clock.sleep(600)
+
+        async with world.kernel(job(func=busy, at=START + DAY, overlap="queue", cron=None)) as kernel:
+            first = (await kernel.trigger("sync", actor="ann")).execution
+            second = (await kernel.trigger("sync", actor="ben")).execution
+            await world.clock.advance(MINUTE)
+            waiting = said(await kernel.explain_run(second.id))
+            await world.clock.advance(20 * MINUTE)
+            over = said(await kernel.explain_run(second.id))
+
+        assert waiting.startswith(f"Run {second.id} of sync was triggered at 00:00 UTC by ben. It was accepted at ")
+        assert f"It is waiting for run {first.id} of this job, which started at 00:00 UTC" in waiting
+        assert "It ran 10 m 00 s after it was triggered: it started at 00:10 UTC" in over
+        assert f"It waited 10 m 00 s for another run of the job to end. That was run {first.id}" in over
+        assert over.endswith("It succeeded after 10 m 00 s.")
+
+    async def test_a_manual_run_that_starts_at_once_and_its_retries_are_explained(self, world: World) -> None:
+        async def fail() -> None:
+            raise ValueError("no such table")
+
+        async with world.kernel(job(func=fail, retry=Retry(attempts=2, delay=Duration(seconds=30)))) as kernel:
+            first = (await kernel.trigger("sync", actor="ann", force=True)).execution
+            await world.clock.advance(5 * MINUTE)
+            found = await kernel.explain_run(first.id)
+            second = found.fires[0].executions[1]
+            assert (await kernel.explain_run(second.id)).sentences == found.sentences
+
+        assert "was triggered at 00:00 UTC by ann, with guards skipped. It ran at once: it started at " in said(found)
+        assert f"It was retried: attempt 2 is run {second.id}." in said(found)
+        assert second.retry_of == first.id
+
+    async def test_what_a_backfill_a_start_and_a_run_made_is_told_so(self, world: World) -> None:
+        made = [
+            scheduled(at=START, is_manual=True, cause="backfill", actor="ann"),
+            scheduled(at=START + MINUTE, is_manual=True, cause="at_start"),
+            scheduled(at=START + 2 * MINUTE, is_manual=True, triggered_by="f" * 24),
+        ]
+        await world.tells(job_added(at=START), *made)
+
+        words = [said(await explain_run(world.store, history[0].stream, world.clock.now())) for history in made]
+
+        assert "was made by a backfill by ann, for the fire of 00:00 UTC." in words[0]
+        assert "was made at the start of a kernel, at 00:01 UTC." in words[1]
+        assert f"was triggered at 00:02 UTC by run {'f' * 24}, which was pruned." in words[2]
+
+    async def test_imported_runs_are_told_and_unknown_ones_are_refused(self, world: World) -> None:
+        history = imported()
+        await world.tells(history)
+
+        assert "was recorded from" in said(await explain_run(world.store, history[0].stream, world.clock.now()))
+        with pytest.raises(UnknownExecutionError):
+            await explain_run(world.store, "0" * 24, world.clock.now())

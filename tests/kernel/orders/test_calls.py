@@ -18,11 +18,13 @@ from gnomon.domain.orders import Answer, Order
 from gnomon.domain.records import ActionQuery, Checkpoint, ExecutionQuery
 from gnomon.errors import JobError, JobKeysError, RunOrdersError, StepDownError, UnknownJobError
 from gnomon.jobs.callables import reference
+from gnomon.log_api import LogApi
 from gnomon.orders.calls import carry_out, read_answer, write_order
 from gnomon.testing import VirtualClock
 
 NOON = datetime(2026, 12, 1, 12, tzinfo=UTC)
 TODAY = NOON.date()
+OF_KERNELS = vars(KernelApi) | vars(LogApi)
 NAMED: dict[str, Any] = {"actor": "ann", "reason": "why not"}
 
 
@@ -63,6 +65,9 @@ async def test_questions_have_the_same_answers(kernel: Kernel) -> None:
         ("timing", (run_id,)),
         ("history", (run_id,)),
         ("log", (run_id, 0, 10)),
+        ("explain", ("work", NOON)),
+        ("explain_run", (run_id,)),
+        ("compare_run", (run_id, run_id)),
         ("events", (0, 1000)),
         ("actions", (ActionQuery(actor="ann"),)),
         ("checkpoint", ("mine",)),
@@ -80,7 +85,7 @@ async def test_questions_have_the_same_answers(kernel: Kernel) -> None:
 
 
 async def test_every_method_is_tried_here_and_can_be_ordered(kernel: Kernel) -> None:
-    methods = {name for name, one in vars(KernelApi).items() if inspect.iscoroutinefunction(one)} - {"sleep"}
+    methods = {name for name, one in OF_KERNELS.items() if inspect.iscoroutinefunction(one)} - {"sleep"}
     source = Path(__file__).read_text(encoding="utf-8")
 
     assert [name for name in sorted(methods) if f'"{name}"' not in source] == []

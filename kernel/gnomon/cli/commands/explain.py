@@ -14,8 +14,7 @@ from gnomon.cli.input.options import config_option, json_option, local_url_optio
 from gnomon.cli.output.console import echo
 
 if TYPE_CHECKING:
-    from gnomon.analysis.explain import Explanation
-    from gnomon.analysis.fire_explanation import FireExplanation
+    from gnomon.explanations import Explanation, FireExplanation
     from gnomon.ports import Store
 
 
