@@ -230,7 +230,7 @@ def history(gnomon: Run, serve: Callable[..., Any]) -> dict[str, str]:
 
 READ_ALIKE = (
     ["jobs"],
-    ["runs", "--job", "steps", "--status", "success", "--since", "1h", "--limit", "1"],
+    ["runs", "--job", "steps", "--status", "success", "--since", "-1h", "--limit", "1"],
     ["runs", "show", "{broken:.12}"],
     ["runs", "logs", "{counts}"],
     ["history", "broken"],

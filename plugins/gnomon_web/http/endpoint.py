@@ -97,7 +97,8 @@ async def _arguments(request: web.Request, route: Route, signature: Signature) -
         given = [(name, text) for name, text in given if name != PARAMETER]
     dialect = dialect_of(request)
     given = dialect.parameters(route, given)
-    query = read_text_fields(signature.query or _NoParameters, "query", given, strict=not dialect.is_lenient)
+    now, strict = request.app[KERNEL].clock.now(), not dialect.is_lenient
+    query = read_text_fields(signature.query or _NoParameters, "query", given, strict=strict, now=now)
     if signature.query is not None:
         arguments["query"] = query
     if signature.headers is not None:

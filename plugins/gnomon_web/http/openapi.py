@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 from gnomon.durations import Duration
+from gnomon.moments import RELATIVE
 from gnomon.wire.problems import Problem
 from gnomon.wire.records import CLEAN_JSON
 from gnomon_web.config import Config
@@ -247,7 +248,8 @@ def _parameter(place: str, described: Json) -> Json:
         schema.pop("minLength", None)  # an empty value counts as absent
         schema.pop("minItems", None)
         if schema.get("type") in {"integer", "number", "boolean"} or "format" in schema or "enum" in schema:
-            schema = {"anyOf": [schema, {"type": "string", "const": ""}]}
+            relative = [{"type": "string", "pattern": RELATIVE}] if schema.get("format") == "date-time" else []
+            schema = {"anyOf": [schema, *relative, {"type": "string", "const": ""}]}
     return {"schema": schema} | ({"style": "form", "explode": False} if schema.get("type") == "array" else {})
 
 

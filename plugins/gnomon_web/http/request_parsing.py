@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import web
 
 from gnomon.json_depth import MAX_DEPTH, is_text_too_deep
+from gnomon.moments import relative_moment
 from gnomon.wire.problems import (
     INVALID_BODY,
     INVALID_PARAMETER,
@@ -29,7 +30,10 @@ T = TypeVar("T")
 MERGE_PATCH = "application/merge-patch+json"
 MAX_SHOWN = 80
 """Characters of an invalid value that an error message repeats."""
-MOMENT = "expected a time with an offset, such as 2026-01-31T18:00:00Z or 2026-01-31T18:00:00%2B08:00 (a + is a space)"
+MOMENT = (
+    "expected a time with an offset, such as 2026-01-31T18:00:00Z or 2026-01-31T18:00:00%2B08:00 (a + is a space), "
+    "or one relative to now, such as -7d"
+)
 _AT = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<place>.*)`)?", re.DOTALL)
 _KEY = re.compile(r"Object (?P<is>missing required|contains unknown) field `(?P<name>.*)`")
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
@@ -39,10 +43,13 @@ BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "n
 """Words for booleans, in any case."""
 
 
-def read_text_fields(into: type[S], place: Place, given: Iterable[tuple[str, str]], *, strict: bool) -> S:
+def read_text_fields(
+    into: type[S], place: Place, given: Iterable[tuple[str, str]], *, strict: bool, now: datetime | None = None
+) -> S:
     """Parse text parameters into a Struct; ApiError 400 names every invalid one.
 
-    With `strict`, names that the Struct does not have are invalid too. A list is one text with commas.
+    With `strict`, names that the Struct does not have are invalid too. A list is one text with commas. Times may be
+    relative to `now`, such as `-7d`.
     """
     fields = {field.encode_name: field for field in msgspec.structs.fields(into)}
     values: dict[str, Any] = {}
@@ -52,7 +59,7 @@ def read_text_fields(into: type[S], place: Place, given: Iterable[tuple[str, str
             errors.append(culprit(place, name, "is given twice"))
         elif name in fields:
             try:
-                values[name] = _convert(text, fields[name].type)
+                values[name] = _convert(text, fields[name].type, now)
             except ValueError as exc:
                 errors.append(culprit(place, name, f"{exc}, got {text[:MAX_SHOWN]!r}"))
         elif strict:
@@ -68,9 +75,11 @@ def read_text_fields(into: type[S], place: Place, given: Iterable[tuple[str, str
         raise _refused(INVALID_PARAMETER, [culprit(place, *_located(exc, into))]) from exc
 
 
-def _convert(text: str, expected: Any) -> Any:
+def _convert(text: str, expected: Any, now: datetime | None = None) -> Any:
     """Convert one value. msgspec's strict=False is not used: it has surprises, such as null for a number."""
     plain = _plain(expected)
+    if plain is datetime and now is not None and (moment := relative_moment(text, now)) is not None:
+        return moment
     value: Any = text
     if plain is int:
         if not _INTEGER.fullmatch(text):

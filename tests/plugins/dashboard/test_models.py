@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from playwright.async_api import expect
+
+from gnomon.moments import parse_moment
 
 
 def run(name: str, **more: Any) -> dict[str, Any]:
@@ -190,6 +193,8 @@ async def test_a_run_is_matched_against_every_filter(lab: Any) -> None:
         {"q": "table"},
         {"since": "2026-11-25T12:00:00Z"},
         {"until": "2026-11-25T12:00:00Z"},
+        {"since": "-999w", "until": "now"},
+        {"until": "-999w"},
     ]
     assert await lab.inside("arg[1].map((query) => m.matches(arg[0], query))", [one, questions]) == [
         True,
@@ -200,6 +205,34 @@ async def test_a_run_is_matched_against_every_filter(lab: Any) -> None:
         True,
         True,
         False,
+        True,
+        False,
+    ]
+
+
+MOMENTS = ["now", "-7d", "+2h", " 90m", "-1d 12h", "-1.5h", "-500ms", "-2w", "2026-11-28T03:14:07+08:00"]
+
+
+async def test_the_page_and_the_server_read_the_same_moments(lab: Any) -> None:
+    now = datetime.fromtimestamp(await lab.inside("m.now.peek()") / 1000, UTC)
+    expected = [round(parse_moment(text, now, UTC).timestamp() * 1000) for text in MOMENTS]
+
+    assert await lab.inside("arg.map(m.instant)", MOMENTS) == expected
+    assert await lab.inside("arg.map((text) => m.isRolling(text))", [*MOMENTS, "7d", ""]) == [True] * 8 + [False] * 3
+
+
+async def test_a_rolling_query_is_fixed_to_what_it_stands_for_now(lab: Any) -> None:
+    now = await lab.inside("m.now.peek()")
+
+    def written(at: float) -> str:
+        return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    queries = [{"since": "-1h", "q": "x"}, {"from": "-2h", "to": "-1h"}, {"since": "2026-11-28T03:14:07Z"}, {}]
+    assert await lab.inside("arg.map(m.fixed)", queries) == [
+        {"since": written(now - 3_600_000), "until": written(now), "q": "x"},
+        {"from": written(now - 7_200_000), "to": written(now - 3_600_000)},
+        {"since": "2026-11-28T03:14:07Z"},
+        {},
     ]
 
 

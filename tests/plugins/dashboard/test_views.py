@@ -11,6 +11,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.async_api import expect
@@ -47,7 +48,7 @@ async def test_the_overview_shows_active_runs_next_fires_and_the_last_day(open_p
     await expect(failed.locator(".figure")).not_to_have_text("–")
     count = int(await failed.locator(".figure").inner_text())  # nothing more happens there
     await failed.click()
-    await page.wait_for_url("**/runs?status=failed&since=*")
+    await page.wait_for_url("**/runs?status=failed&since=-24h")
     await expect(page.locator(".head .count")).to_have_text(str(count))
     await expect(page.locator("td .badge")).to_have_text(["Failed"] * count)
 
@@ -210,8 +211,8 @@ async def test_runs_are_filtered_by_every_field_and_read_page_by_page(open_page:
     await page.get_by_label("Started by", exact=True).select_option("true")
     await expect(rows).to_have_count(1)
     await expect(rows).to_contain_text("anna")
-    await page.get_by_label("Since").select_option("1h")
-    await expect(page.get_by_label("Since")).to_contain_text("since ")
+    await page.get_by_label("Period").select_option("-1h")
+    await page.wait_for_url("**&since=-1h")
     await page.locator("[data-search]").fill("no such words")
     await expect(page.locator(".empty")).to_contain_text("No runs match.")
     await page.locator(".empty button").click()
@@ -219,6 +220,40 @@ async def test_runs_are_filtered_by_every_field_and_read_page_by_page(open_page:
     await page.get_by_role("button", name="Failed", exact=True).click()
     await page.get_by_role("button", name="Failed", exact=True).click()
     await page.wait_for_url(f"{day}/runs")
+
+
+async def test_a_rolling_view_is_shared_in_two_clicks_and_stays_rolling_or_is_fixed(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/runs?status=failed", permissions=["clipboard-read", "clipboard-write"])
+    page = window.page
+
+    async def shared(*clicks: str) -> str:
+        for name in clicks:
+            await page.get_by_role("button", name=name).click()
+        await expect(page.locator(".toasts p").last).to_have_text("Link copied.")
+        return str(await page.evaluate("navigator.clipboard.readText()"))
+
+    assert await shared("Copy link") == f"{day}/runs?status=failed"
+    await page.get_by_label("Period").select_option("-7d")
+    rolling = await shared("Copy link", "Rolling")
+    fixed = await shared("Copy link", "Fixed")
+    assert rolling == f"{day}/runs?status=failed&since=-7d"
+
+    now = await window.inside("m.now.peek()")
+    query = parse_qs(urlsplit(fixed).query)
+    since, until = (datetime.fromisoformat(query[key][0]) for key in ("since", "until"))
+    assert round(until.timestamp() * 1000 - now) == 0
+    assert until - since == timedelta(days=7)
+
+    count = await page.locator(".head .count").inner_text()
+    await page.goto(rolling)
+    await expect(page.get_by_label("Period").locator("option:checked")).to_have_text("last 7 d")
+    await expect(page.locator(".head .count")).to_have_text(count)
+    await page.goto(fixed)
+    await expect(page.get_by_label("Period").locator("option:checked")).to_have_text(re.compile(r"^\S.+ to \S.+$"))
+    await page.goto(f"{day}/runs?until=-2h")
+    await expect(page.get_by_label("Period").locator("option:checked")).to_have_text("until 2h ago")
+    await page.goto(f"{day}/runs?since=-3d")
+    await expect(page.get_by_label("Period").locator("option:checked")).to_have_text("since 3d ago")
 
 
 async def test_new_runs_wait_at_the_top_while_the_list_is_scrolled_down(open_page: Any, serve: Any) -> None:

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, date, datetime, tzinfo
 
 import click
 
-from gnomon.durations import Duration
+from gnomon.moments import parse_moment
 
 
 def parse_past_time(text: str, zone: tzinfo | None, option: str) -> datetime:
-    """Parse "2h" as two hours ago, or an ISO 8601 time; one without an offset is in `zone`, None is this machine's."""
-    try:
-        return datetime.now(UTC) - Duration.parse(text)
-    except (ValueError, OverflowError):
-        pass
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError as exc:
-        expected = 'expected a duration such as "2h" or a time such as 2026-12-01T18:00'
-        raise click.BadParameter(f"{expected}, got {text!r}", param_hint=option) from exc
-    if at.tzinfo is None and zone is not None:
-        return at.replace(tzinfo=zone)
-    return at.astimezone()  # astimezone() reads a naive time in the zone of this machine
+    """Parse a moment; "2h" without a sign is two hours ago. A time without an offset is in `zone`, or local."""
+    now = datetime.now(UTC)
+    for moment in (f"-{text}", text):
+        with suppress(ValueError):
+            return parse_moment(moment, now, zone)
+    expected = 'expected a duration such as "2h" or a time such as 2026-12-01T18:00'
+    raise click.BadParameter(f"{expected}, got {text!r}", param_hint=option)
 
 
 def parse_day_or_time(text: str, argument: str) -> date | datetime:

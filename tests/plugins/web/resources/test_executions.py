@@ -134,6 +134,19 @@ async def test_filters_combine_and_the_total_is_exact(serve: Any, gnomon_clock: 
     assert [item["_id"] for item in of_job["items"]] == [by_hand]
 
 
+async def test_a_rolling_period_moves_on_with_the_time(serve: Any, gnomon_clock: Any) -> None:
+    rolling = "since=-90m&until=now"
+    async with serve(Job(id="hourly", func=tick, every=Duration(hours=1))) as ask:
+        await gnomon_clock.advance(timedelta(hours=3, minutes=1))
+        before = await ids(ask, rolling)
+        await gnomon_clock.advance(timedelta(hours=1))
+        after = await ids(ask, rolling)
+        everything = await ids(ask, "since=-10h&until=+1h")
+
+    assert len(everything) == 4
+    assert (before, after) == (everything[1:3], everything[:2])
+
+
 async def test_the_executions_of_a_job_that_was_removed_can_still_be_listed(serve: Any) -> None:
     async with serve(tick, waits) as ask:
         execution_id = await run(ask, "tick")

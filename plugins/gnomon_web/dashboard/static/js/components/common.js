@@ -116,7 +116,7 @@ export function copyButton(read, name) {
 }
 
 /** The clipboard API needs a secure context; fall back to execCommand elsewhere. @param {string} text */
-async function copyText(text) {
+export async function copyText(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
   const field = h('textarea', { class: 'sr', value: text });
   document.body.append(field);

@@ -36,7 +36,7 @@ export const en = {
   'figures.runs': 'Runs',
   'table.show': 'Show as table', 'table.cut': 'Showing the newest {n} of {m} runs.',
 
-  'runs.search': 'Search errors', 'runs.any.job': 'All jobs', 'runs.any.by': 'Started by anyone', 'runs.any.time': 'Any time', 'runs.since': 'Since', 'runs.since.at': 'since {at}', 'runs.none': 'No runs match.', 'runs.more': 'Show more', 'runs.news': '{n} new',
+  'runs.search': 'Search errors', 'runs.any.job': 'All jobs', 'runs.any.by': 'Started by anyone', 'runs.any.time': 'Any time', 'runs.since': 'Period', 'runs.last': 'last {t}', 'runs.since.at': 'since {at}', 'runs.until.at': 'until {at}', 'runs.from.to': '{from} to {to}', 'link.copy': 'Copy link', 'link.rolling': 'Rolling: the period moves on', 'link.fixed': 'Fixed: exactly this period', 'link.copied': 'Link copied.', 'runs.none': 'No runs match.', 'runs.more': 'Show more', 'runs.news': '{n} new',
   'by.schedule': 'schedule', 'by.manual': 'by hand', 'by.retry': 'retry, attempt {n}', 'by.snooze': 'snoozed {n}×',
 
   'alerts.open': 'open alerts', 'alerts.none': 'Nothing needs attention.', 'alerts.none.kind': 'No alerts of this kind.', 'alerts.watched': 'Alerts cover jobs whose last run failed, aborted runs, late and missed fires, runs that take longer than usual or do not stop when cancelled, and unhealthy components.',

@@ -1,5 +1,6 @@
 // Format numbers, durations and times in the language of the page.
 import { now } from '../model/clock.js';
+import { distance, isRolling } from '../model/ranges.js';
 import { language, t } from './index.js';
 
 /** @type {Map<string, any>} creating a formatter is slow */
@@ -73,6 +74,20 @@ export function shortMoment(at) {
   const then = milliseconds(at);
   const isToday = new Date(then).toDateString() === new Date(now.peek()).toDateString();
   return isToday ? timeOfDay(then) : format(then, { ...DATE, ...TIME });
+}
+
+/** A moment of an address in words: a time, or its distance from now. @param {string} text */
+function momentInWords(text) {
+  if (!isRolling(text)) return Number.isNaN(Date.parse(text)) ? text : shortMoment(text);
+  const ahead = distance(text) / 1000;
+  return ahead === 0 ? t('time.now') : t(ahead > 0 ? 'time.in' : 'time.ago', { t: wholeDuration(Math.abs(ahead), true) });
+}
+
+/** The period of an address in words; one of its ends is given. @param {{ since?: string, until?: string }} period */
+export function periodInWords({ since, until }) {
+  if (!since) return t('runs.until.at', { at: momentInWords(until ?? '') });
+  if (!until) return t('runs.since.at', { at: momentInWords(since) });
+  return t('runs.from.to', { from: momentInWords(since), to: momentInWords(until) });
 }
 
 /** The full date and time with the zone, for titles and details. @param {string | number} at */

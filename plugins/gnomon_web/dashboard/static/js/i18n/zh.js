@@ -37,7 +37,7 @@ export const zh = {
   'figures.runs': '执行次数',
   'table.show': '以表格显示', 'table.cut': '仅显示最近 {n} 次执行，共 {m} 次。',
 
-  'runs.search': '在错误信息中查找', 'runs.any.job': '全部任务', 'runs.any.by': '全部触发方式', 'runs.any.time': '全部时间', 'runs.since': '起始时间', 'runs.since.at': '自 {at}', 'runs.none': '没有符合条件的执行记录。', 'runs.more': '加载更多', 'runs.news': '{n} 条新记录',
+  'runs.search': '在错误信息中查找', 'runs.any.job': '全部任务', 'runs.any.by': '全部触发方式', 'runs.any.time': '全部时间', 'runs.since': '时间范围', 'runs.last': '最近 {t}', 'runs.since.at': '自 {at} 起', 'runs.until.at': '截至 {at}', 'runs.from.to': '{from} 至 {to}', 'link.copy': '复制链接', 'link.rolling': '滚动：时间范围随当前时间移动', 'link.fixed': '固定：就是这一段时间', 'link.copied': '链接已复制。', 'runs.none': '没有符合条件的执行记录。', 'runs.more': '加载更多', 'runs.news': '{n} 条新记录',
   'by.schedule': '定时', 'by.manual': '手动', 'by.retry': '重试，第 {n} 次尝试', 'by.snooze': '已推迟 {n} 次',
 
   'alerts.open': '条告警', 'alerts.none': '没有需要关注的事项。', 'alerts.none.kind': '没有此类告警。', 'alerts.watched': '告警涵盖：上次执行失败的任务、异常终止的执行、逾期或错过的触发、耗时超过平时或请求终止后仍未停止的执行，以及状态异常的组件。',

@@ -2,6 +2,7 @@
 import { effect, signal } from '../core/signals.js';
 import { get } from './api.js';
 import { complete, isOver } from './fold.js';
+import { instant } from './ranges.js';
 import * as store from './store.js';
 
 /** @typedef {import('../types.d.ts').Run} Run */
@@ -72,6 +73,6 @@ export function matches(run, { job_id, status, is_manual, label, since, until, q
   if (is_manual && String(run.is_manual) !== is_manual) return false;
   if (label && !Object.entries(run.labels ?? {}).some(([name, value]) => `${name}:${value}` === label)) return false;
   const at = Date.parse(run.timestamp);
-  if ((since && at < Date.parse(since)) || (until && at >= Date.parse(until))) return false;
+  if ((since && at < instant(since)) || (until && at >= instant(until))) return false;
   return !q || (run.error_message ?? '').toLowerCase().includes(q.toLowerCase());
 }

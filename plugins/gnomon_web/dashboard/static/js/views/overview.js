@@ -3,7 +3,7 @@ import { each, h } from '../core/dom.js';
 import { computed, effect, signal, untracked } from '../core/signals.js';
 import { address, refine, route } from '../core/router.js';
 import { now } from '../model/clock.js';
-import { dayCounts } from '../model/day_counts.js';
+import { dayCounts, LAST_DAY } from '../model/day_counts.js';
 import { finishedRuns, MAX_CHART_RUNS } from '../model/finished_runs.js';
 import * as store from '../model/store.js';
 import { lanesChart, lanesTable } from '../charts/lanes.js';
@@ -49,12 +49,11 @@ function counters() {
       h('span', { class: 'figure num' }, () => (read() === null ? '–' : number(/** @type {number} */ (read())))),
       h('span', { class: 'word' }, icon(state), t(/** @type {any} */ (`status.${state}`))),
     ]);
-  const since = () => ({ since: counts.value.since });
   return h('section', { class: 'counters', 'aria-label': t('counters') }, [
     counter('running', () => store.runningCount.value, () => ({ status: 'running' })),
     h('span', { class: 'span-label' }, t('day.last')),
     /** @type {const} */ (['success', 'failed', 'missed', 'cancelled']).map((state) =>
-      counter(state, () => counts.value[state], () => ({ status: state, ...since() }))),
+      counter(state, () => counts.value[state], () => ({ status: state, since: LAST_DAY }))),
   ]);
 }
 

@@ -3,7 +3,6 @@ import { h } from '../core/dom.js';
 import { batch, computed, effect, onDispose, signal, untracked } from '../core/signals.js';
 import { refine, route } from '../core/router.js';
 import { get } from '../model/api.js';
-import { now } from '../model/clock.js';
 import { clean } from '../model/sanitize.js';
 import { complete } from '../model/fold.js';
 import { matches } from '../model/finished_runs.js';
@@ -11,10 +10,11 @@ import { allJobs, readRoster } from '../model/jobs_by_need.js';
 import * as store from '../model/store.js';
 import { icon } from '../components/icons.js';
 import { longTable } from '../components/long_table.js';
+import { copyLink } from '../components/copy_link.js';
 import { cancelShownButton } from '../components/operator_actions.js';
 import { subject, ofRun } from '../components/menu.js';
 import { elapsed, empty, failure, items, moment, progressBar, runAddress, runBadge, skeleton, tries } from '../components/common.js';
-import { duration, number, shortMoment, wholeDuration } from '../i18n/format.js';
+import { duration, number, periodInWords, wholeDuration } from '../i18n/format.js';
 import { t } from '../i18n/index.js';
 import { searchField } from './jobs.js';
 
@@ -24,7 +24,7 @@ const PAGE_ROWS = 50;
 const MAX_ROWS = 200; // live rows; older ones are dropped and read again on demand
 const STATUSES = ['running', 'scheduled', 'success', 'failed', 'missed', 'cancelled'];
 const FILTERS = ['status', 'job_id', 'is_manual', 'label', 'since', 'until', 'q'];
-const SPANS = /** @type {Record<string, number>} */ ({ '1h': 3600e3, '24h': 86400e3, '7d': 7 * 86400e3, '30d': 30 * 86400e3 });
+const PERIODS = ['1h', '24h', '7d', '30d']; // each ends now and moves on with it
 
 /** The filters in the address. @param {Record<string, string>} query */
 const filtersOf = (query) => Object.fromEntries(FILTERS.filter((key) => query[key]).map((key) => [key, query[key]]));
@@ -182,6 +182,7 @@ function filters() {
     periodSelect(),
     () => query().label && h('button', { type: 'button', 'aria-label': t('runs.label.any', { label: query().label }), onclick: () => refine({ label: null }) }, clean(query().label), icon('close')),
     () => FILTERS.some((key) => query()[key]) && h('button', { class: 'quiet', onclick: clear }, icon('close'), t('filters.clear')),
+    copyLink(),
   ]);
 }
 
@@ -201,18 +202,17 @@ function jobField() {
   ]);
 }
 
-/** The period: chosen relative to now, stored in the address as a moment, so that a link keeps its meaning. */
+/** The period. The address keeps it relative to now; one that an address has brought is shown as it is. */
 function periodSelect() {
-  const since = () => route.value.query.since;
-  const choose = (/** @type {any} */ event) => {
-    if (event.target.value === 'kept') return;
-    const long = SPANS[event.target.value];
-    refine({ since: long ? new Date(now.peek() - long).toISOString() : null, until: null });
+  const chosen = () => {
+    const { since, until } = route.value.query;
+    return !since && !until ? '' : !until && since.startsWith('-') && PERIODS.includes(since.slice(1)) ? since : 'kept';
   };
+  const choose = (/** @type {any} */ event) => event.target.value === 'kept' || refine({ since: event.target.value || null, until: null });
   return h('select', { 'aria-label': t('runs.since'), onchange: choose }, () => [
     h('option', { value: '' }, t('runs.any.time')),
-    since() && h('option', { value: 'kept', selected: true }, t('runs.since.at', { at: shortMoment(since()) })),
-    Object.keys(SPANS).map((key) => h('option', { value: key }, t(/** @type {any} */ (`window.${key}`)))),
+    chosen() === 'kept' && h('option', { value: 'kept', selected: true }, periodInWords(route.value.query)),
+    PERIODS.map((key) => h('option', { value: `-${key}`, selected: chosen() === `-${key}` }, t('runs.last', { t: t(/** @type {any} */ (`window.${key}`)) }))),
   ]);
 }
 
