@@ -133,6 +133,7 @@ def _own(view: Execution) -> Document:
     own: Document = {
         "view": _encoder.encode(msgspec.structs.replace(view, traceback=None)).decode(),
         "timestamp": to_micros(view.timestamp),
+        **sorted_fields(view),
     }
     if view.hidden:
         own["hidden"] = True  # absent from all others: its index is sparse
@@ -141,6 +142,12 @@ def _own(view: Execution) -> Document:
     if view.error_message:
         own["error"] = view.error_message.casefold()
     return own
+
+
+def sorted_fields(view: Execution) -> Document:
+    """Return the keys of lists that an execution has: its lateness in seconds, and its progress until it is over."""
+    percent = None if view.is_over else view.progress.percent
+    return {name: value for name, value in (("late", view.delay), ("progress", percent)) if value is not None}
 
 
 def execution_of(document: Document) -> Execution:

@@ -10,14 +10,14 @@ from pymongo.errors import DuplicateKeyError
 
 from gnomon.errors import NoLogError, StoreError
 from gnomon.logs import get_logger
-from gnomon_mongo import projection, schema
+from gnomon_mongo import list_fields, projection, schema
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.server import Server
 
 log = get_logger("gnomon.mongo")
 
-LAYOUT = 2
-"""Version of the collections and their documents; 1 called the reason of a pause `paused_why`."""
+LAYOUT = 3
+"""Version of the collections and their documents; 1 called the reason of a pause `paused_why`, 2 had no lateness."""
 
 
 async def identify(server: Server, *, read_only: bool) -> str:
@@ -41,9 +41,10 @@ async def migrate(server: Server, layout: int) -> None:
     if layout == LAYOUT:
         return
     renamed = await projection.rename_pause_reasons(server)
+    completed = await list_fields.add_missing(server)
     async with server.writing():
         await server[schema.KERNEL].update_one({"_id": "log"}, {"$set": {"layout": LAYOUT}})
-    log.info("the log is migrated to a newer layout", log=server.address, layout=LAYOUT, jobs=renamed)
+    log.info("the log is migrated to a newer layout", log=server.address, layout=LAYOUT, jobs=renamed, runs=completed)
 
 
 async def _begin_log(server: Server) -> Document:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import NamedTuple
 
 from bson import ObjectId
 
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
-from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JobScope, LogLine, Page
+from gnomon.domain.records import ActionPage, ActionQuery, Bounds, Checkpoint, ExecutionQuery, JobScope, LogLine, Page
+from gnomon.domain.run_sorting import NEWEST_FIRST
 from gnomon.stores.microseconds import to_micros
 from gnomon.stores.page_cursor import Cursor, read_cursor, write_cursor
 from gnomon_mongo import schema
+from gnomon_mongo.dated_rows import Start, find_start, newest_first, rows_of
 from gnomon_mongo.documents import (
     action_of_document,
     checkpoint_of,
@@ -28,8 +29,9 @@ from gnomon_mongo.documents import (
     millis,
 )
 from gnomon_mongo.drivers import Document
-from gnomon_mongo.foreign_documents import ForeignDocumentError, check_own, is_own, own, own_only
+from gnomon_mongo.foreign_documents import ForeignDocumentError, is_own, own, own_only
 from gnomon_mongo.server import LIST_LIMIT_S, Server
+from gnomon_mongo.sorted_pages import sorted_page
 
 READ_AT_ONCE = 5_000
 """Events of one call; longer reads are split into several."""
@@ -146,20 +148,16 @@ async def log(server: Server, execution_id: str, after: int, limit: int) -> list
 
 # --- lists of executions ---
 
-
-class Start(NamedTuple):
-    """Where a page starts: within the group of executions of one date, to the millisecond."""
-
-    date: datetime
-    skip: int = 0
-    below: Cursor | None = None
+LATE, DURATION = "gnomon.late", "execution_time"
+OPERATORS = {"least": "$gte", "above": "$gt", "most": "$lte", "below": "$lt"}
+"""Of the fields of Bounds."""
 
 
 def parse_cursor(query: ExecutionQuery) -> Cursor | None:
     """Parse the query's cursor; raise ValueError if it is not valid."""
     if query.cursor is None:
         return None
-    cursor = read_cursor(query.cursor)
+    cursor = read_cursor(query.cursor, query.sort)
     if not ObjectId.is_valid(cursor.id):
         raise ValueError(f"{query.cursor!r} is not a valid cursor: pass the `next` of the previous page unchanged")
     return cursor
@@ -193,14 +191,13 @@ async def _newest_of_each_job(server: Server, query: ExecutionQuery, most: int) 
     if query.job_id is None:
         async with server.reading(LIST_LIMIT_S):
             job_ids = await server[schema.EXECUTIONS].distinct("job_id", own(schema.EXECUTIONS))
-    if query.scope is not None:
-        job_ids = [job_id for job_id in job_ids if query.scope.has(job_id)]
+    job_ids = [job_id for job_id in job_ids if all(scope.has(job_id) for scope in query.scopes)]
     rows: list[Document] = []
     for start in range(0, len(job_ids), AT_ONCE):
         parts = [{"$and": [{"job_id": job_id}, where]} for job_id in job_ids[start : start + AT_ONCE]]
-        for found in await asyncio.gather(*(_rows(server, part, None, most) for part in parts)):
+        for found in await asyncio.gather(*(rows_of(server, part, None, most) for part in parts)):
             rows += found[:most]
-    newest = [execution_of(row) for row in _sorted(rows)]
+    newest = [execution_of(row) for row in newest_first(rows)]
     return Page(newest, len(newest), None)
 
 
@@ -211,13 +208,15 @@ async def _executions(server: Server, query: ExecutionQuery, below: Cursor | Non
     total = await _count(server, where, query)
     if not query.hidden:
         where = {"$and": [where, {"gnomon.hidden": None}]}
+    if query.sort != NEWEST_FIRST:
+        return await sorted_page(server, where, query, below, total)
     wanted = max(query.limit, 0)
     start = Start(millis(below.timestamp), max(query.offset, 0), below) if below else None
     if start is None and query.offset > 0:
-        start = await _start(server, where, query.offset)
+        start = await find_start(server, where, query.offset)
         if start is None:
             return Page([], total, None)
-    rows = await _rows(server, where, start, wanted + 1)
+    rows = await rows_of(server, where, start, wanted + 1)
     items = [execution_of(row) for row in rows[:wanted]]
     more = bool(items) and len(rows) > wanted
     return Page(items, total, write_cursor(Cursor(items[-1].timestamp, items[-1].id)) if more else None)
@@ -232,63 +231,6 @@ async def _count(server: Server, where: Document, query: ExecutionQuery) -> int:
         return total - await server[schema.EXECUTIONS].count_documents({"$and": [where, {"gnomon.hidden": True}]})
 
 
-async def _rows(server: Server, where: Document, start: Start | None, limit: int) -> list[Document]:
-    rows: list[Document] = []
-    skip = 0
-    if start is not None:
-        rows, skip = await _part_of_group(server, where, start, limit)
-        where = {"$and": [where, {"timestamp": {"$lt": start.date}}]}
-    if len(rows) >= limit:
-        return rows
-    wanted = limit - len(rows) + skip
-    async with server.reading(LIST_LIMIT_S):
-        cursor = server[schema.EXECUTIONS].find(where).sort("timestamp", -1).limit(wanted)
-        found = await cursor.to_list(None)
-    check_own(server, schema.EXECUTIONS, found)
-    if len(found) < wanted:
-        return rows + _sorted(found)[skip:]
-    last = found[-1]["timestamp"]  # the limit may have cut its group
-    found = _sorted([row for row in found if row["timestamp"] > last])
-    found += await _group(server, where, Start(last), wanted - len(found))
-    return rows + found[skip:]
-
-
-async def _start(server: Server, where: Document, offset: int) -> Start | None:
-    """Find the group that an offset points into, from the index alone."""
-    async with server.reading(LIST_LIMIT_S):
-        cursor = server[schema.EXECUTIONS].find(where, {"timestamp": 1}).sort("timestamp", -1).skip(offset).limit(1)
-        found = await cursor.to_list(None)
-        if not found:
-            return None
-        date = found[0]["timestamp"]
-        newer = await server[schema.EXECUTIONS].count_documents({"$and": [where, {"timestamp": {"$gt": date}}]})
-    return Start(date, offset - newer)
-
-
-async def _part_of_group(server: Server, where: Document, start: Start, limit: int) -> tuple[list[Document], int]:
-    """Read the rows of the first group, and return how many are still to be skipped after it."""
-    rows = await _group(server, where, start, limit + start.skip)
-    return rows[start.skip :], max(start.skip - len(rows), 0)
-
-
-async def _group(server: Server, where: Document, start: Start, limit: int) -> list[Document]:
-    """Read executions of one date, newest first by the microsecond, then by id."""
-    conditions: list[Document] = [where, {"timestamp": start.date}]
-    if start.below is not None:
-        exact = to_micros(start.below.timestamp)
-        older = {"gnomon.timestamp": {"$lt": exact}}
-        conditions.append({"$or": [older, {"gnomon.timestamp": exact, "_id": {"$lt": ObjectId(start.below.id)}}]})
-    async with server.reading(LIST_LIMIT_S):
-        cursor = server[schema.EXECUTIONS].find({"$and": conditions})
-        found = await cursor.sort([("gnomon.timestamp", -1), ("_id", -1)]).limit(limit).to_list(None)
-    check_own(server, schema.EXECUTIONS, found)
-    return found
-
-
-def _sorted(rows: Sequence[Document]) -> list[Document]:
-    return sorted(rows, key=lambda row: (row["gnomon"]["timestamp"], str(row["_id"])), reverse=True)
-
-
 def _where(query: ExecutionQuery) -> Document:
     """Return the filters of a query. One of them is always the prefix of an index that continues with the timestamp."""
     where: Document = {}
@@ -300,13 +242,25 @@ def _where(query: ExecutionQuery) -> Document:
         where["is_manual"] = query.is_manual
     if query.labels:
         where["labels"] = {"$all": list(query.labels)}
+    if query.actors:
+        where["actor"] = {"$in": list(query.actors)}
+    where |= {
+        field: _in_bounds(bounds)
+        for field, bounds in ((LATE, query.late), (DURATION, query.duration))
+        if bounds is not None
+    }
     if query.text:
         where |= _with_text(query.text, where)
-    if not where:
+    if not where.keys() - {"actor", DURATION}:
         where["is_manual"] = {"$in": [False, True]}
-    if query.scope is not None:
-        where |= {"$and": [_in_scope(query.scope)]}
+    if query.scopes:
+        where |= {"$and": [_in_scope(scope) for scope in query.scopes]}
     return where | _in_time(query)
+
+
+def _in_bounds(bounds: Bounds) -> Document:
+    given = {operator: getattr(bounds, name) for name, operator in OPERATORS.items()}
+    return {"$ne": None} | {operator: value for operator, value in given.items() if value is not None}
 
 
 def _in_scope(scope: JobScope) -> Document:

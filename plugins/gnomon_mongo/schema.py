@@ -59,6 +59,7 @@ INDEXES = (
     Index(EXECUTIONS, (("status", 1), ("timestamp", -1))),
     Index(EXECUTIONS, (("is_manual", 1), ("timestamp", -1))),
     Index(EXECUTIONS, (("labels", 1), ("timestamp", -1)), sparse=True),
+    Index(EXECUTIONS, (("gnomon.late", 1), ("timestamp", -1)), sparse=True),
     Index(EXECUTIONS, (("gnomon.hidden", 1),), sparse=True),
     Index(HISTORY, (("job_id", 1), ("_id", -1))),
     Index(HISTORY, (("execution_id", 1),)),

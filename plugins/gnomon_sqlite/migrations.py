@@ -77,9 +77,21 @@ def _from_7(connection: sqlite3.Connection) -> None:
 
 def _from_8(connection: sqlite3.Connection) -> None:
     """Add when jobs were removed."""
-    _add_columns(connection)
-    make_tables(connection)
+    _from_9(connection)
     _date_removals(connection)
+
+
+def _from_9(connection: sqlite3.Connection) -> None:
+    """Add the columns by which lists are sorted, and put them into the index of all lists."""
+    connection.execute("DROP INDEX IF EXISTS executions_by_status")
+    _add_columns(connection)
+    for table in ("live", "executions"):
+        last = 0
+        while rows := connection.execute(_BODIES.format(table=table), (last, BLOCK)).fetchall():
+            columns = [(*projection_writer.sorted_columns(projection_writer.view_of(body)), row) for row, body in rows]
+            connection.executemany(_SET_SORTED.format(table=table), columns)
+            last = rows[-1][0]
+    make_tables(connection)
 
 
 def _date_removals(connection: sqlite3.Connection) -> None:
@@ -99,7 +111,8 @@ def _date_removals(connection: sqlite3.Connection) -> None:
 
 def _add_columns(connection: sqlite3.Connection) -> None:
     checksum = ("checksum", "INTEGER NOT NULL DEFAULT 0")
-    of_views = (checksum, ("labels", "TEXT"))
+    numbers = tuple((name, "REAL") for name in ("late", "duration"))
+    of_views = (checksum, ("labels", "TEXT"), *numbers, ("actor", "TEXT"), ("progress", "REAL"))
     for table, columns in (
         ("live", of_views),
         ("executions", of_views),
@@ -147,6 +160,8 @@ def _mark_flushed(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE flushed SET position = ?", (event_rows.head(connection),))
 
 
+_BODIES = "SELECT rowid, body FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT ?"
+_SET_SORTED = "UPDATE {table} SET late = ?, duration = ?, actor = ?, progress = ? WHERE rowid = ?"
 _JOBS_WITH_ENDS = "SELECT body, last FROM jobs LEFT JOIN streams ON name = ? || id ORDER BY last"
 
 
@@ -243,5 +258,6 @@ MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
     6: _from_6,
     7: _from_7,
     8: _from_8,
+    9: _from_9,
 }
 """By the schema that is found. Each runs in one transaction."""

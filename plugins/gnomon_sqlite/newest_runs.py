@@ -11,7 +11,7 @@ from gnomon.domain.records import ExecutionQuery
 from gnomon.stores.microseconds import to_micros
 from gnomon.stores.newest_runs import newest_of_each_job
 from gnomon_sqlite.checksums import INDEXES, DamagedRowError
-from gnomon_sqlite.list_conditions import Part, chosen_cells, filtered, text_part
+from gnomon_sqlite.list_conditions import Part, chosen_cells, filtered, in_ranges, own_index_part
 from gnomon_sqlite.unflushed_reader import Reader
 
 
@@ -35,16 +35,16 @@ def _rows(reader: Reader, part: Part) -> list[tuple[Any, ...]]:
 
 def _flushed(query: ExecutionQuery, most: int) -> Part:
     """Return the statement for the keys of flushed runs that may be among the newest of their job."""
-    if (searched := text_part(query)) is not None:
+    if (searched := own_index_part(query)) is not None:
         return _keys(searched, "rowid")
     cells, parameters = chosen_cells(query)
-    times, bounds = _times(query)
+    numbers, bounds = in_ranges(query)
     return (
         f"""SELECT timestamp, id, run.job_id, run.rowid FROM ({cells}) AS cell
         JOIN executions AS run ON run.rowid IN (
             SELECT rowid FROM executions INDEXED BY executions_by_job
             WHERE job_id = cell.job_id AND status = cell.status AND is_manual = cell.is_manual
-                AND hidden = cell.hidden{times}
+                AND hidden = cell.hidden{numbers}
             ORDER BY timestamp DESC, id DESC LIMIT ?)""",  # noqa: S608 - our own names
         [*parameters, *bounds, max(most, 0)],
     )
@@ -53,12 +53,6 @@ def _flushed(query: ExecutionQuery, most: int) -> Part:
 def _keys(part: Part, row: str) -> Part:
     sql, parameters = part
     return f"SELECT timestamp, id, job_id, {row} FROM {sql}", parameters  # noqa: S608 - our own names
-
-
-def _times(query: ExecutionQuery) -> Part:
-    conditions = [(" AND timestamp >= ?", query.since), (" AND timestamp < ?", query.until)]
-    given = [(sql, to_micros(at)) for sql, at in conditions if at is not None]
-    return "".join(sql for sql, _ in given), [at for _, at in given]
 
 
 def _bodies(reader: Reader, rows: list[int], unflushed: list[str]) -> dict[str, tuple[bytes, int]]:

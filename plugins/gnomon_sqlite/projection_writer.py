@@ -52,11 +52,15 @@ Row: TypeAlias = tuple[Any, ...]
 """A row of VIEW."""
 BODY = -2
 """The place of the JSON of a view in its row."""
-VIEW = "id, version, last, job_id, status, is_manual, hidden, timestamp, ended_at, error_text, labels, body, checksum"
+VIEW = (
+    "id, version, last, job_id, status, is_manual, hidden, timestamp, ended_at, error_text, labels, "
+    "late, duration, actor, progress, body, checksum"
+)
 # Not INSERT OR REPLACE, which takes half as long again.
 REPLACE_VIEW = """ON CONFLICT DO UPDATE SET
     version = excluded.version, last = excluded.last, status = excluded.status, hidden = excluded.hidden,
     timestamp = excluded.timestamp, ended_at = excluded.ended_at, error_text = excluded.error_text,
+    late = excluded.late, duration = excluded.duration, progress = excluded.progress,
     body = excluded.body, checksum = excluded.checksum"""
 _NOT_LIVE = "DELETE FROM live WHERE id IN (SELECT value FROM json_each(?))"
 _CHANGE = "UPDATE executions SET version = ?, last = ?, hidden = ?, ended_at = ?, body = ?, checksum = ? WHERE id = ?"
@@ -162,7 +166,13 @@ def row_of(view: Execution, end: End) -> Row:
     place = view.id, *end, view.job_id, view.status, *flags
     labels = SEPARATOR.join(["", *label_texts(view.labels), ""]) if view.labels else None
     body = _encode(view)
-    return *place, to_micros(view.timestamp), ended_at, error_text, labels, body, seal(view.id, body)
+    texts = to_micros(view.timestamp), ended_at, error_text, labels
+    return *place, *texts, *sorted_columns(view), body, seal(view.id, body)
+
+
+def sorted_columns(view: Execution) -> tuple[float | None, float | None, str | None, float | None]:
+    """Return the columns `late`, `duration`, `actor` and `progress` of a view."""
+    return view.delay, view.execution_time, view.actor or None, None if view.is_over else view.progress.percent
 
 
 def checked_view(execution_id: str, body: bytes, checksum: int, *, is_brief: bool = False) -> Execution:

@@ -12,12 +12,23 @@ from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.operator_actions import action_of
 from gnomon.domain.records import Action, ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
-from gnomon.stores.microseconds import from_micros, to_micros
-from gnomon.stores.page_cursor import Cursor, read_cursor, write_cursor
+from gnomon.domain.run_sorting import in_order
+from gnomon.stores.microseconds import to_micros
+from gnomon.stores.page_cursor import Cursor, cursor_of, read_cursor, write_cursor
 from gnomon_sqlite import event_rows
 from gnomon_sqlite.checksums import INDEXES, DamagedRowError, is_sealed
 from gnomon_sqlite.connection import snapshot
-from gnomon_sqlite.list_conditions import Part, count_cells, filtered, in_cell, in_scope, text_part
+from gnomon_sqlite.list_conditions import (
+    Part,
+    count_cells,
+    filtered,
+    has_ranges,
+    in_cell,
+    in_scope,
+    own_index_part,
+    parts_of_jobs,
+)
+from gnomon_sqlite.list_order import ListOrder
 from gnomon_sqlite.newest_runs import newest_per_job
 from gnomon_sqlite.projection_writer import flushed_jobs, present_jobs
 from gnomon_sqlite.unflushed_reader import Reader
@@ -46,13 +57,11 @@ def executions(reader: Reader, query: ExecutionQuery, start: Cursor | None) -> P
             newest = newest_per_job(reader, query, query.per_job)
             return Page(newest, len(newest), None)
         parts, total = _parts(reader, query)
-        rows = _newest(reader, query, [_from(part, start) for part in parts]) if parts else []
-    limit = max(query.limit, 0)
-    items = [view for _, _, view in rows[:limit]]
-    if not items or len(rows) == len(items):
-        return Page(items, total, None)
-    timestamp, execution_id, _ = rows[len(items) - 1]
-    return Page(items, total, write_cursor(Cursor(from_micros(timestamp), execution_id)))
+        order = ListOrder(query.sort)
+        rows = _rows(reader, query, order, [order.after(part, start) for part in parts]) if parts else []
+    items = rows[: max(query.limit, 0)]
+    has_more = bool(items) and len(rows) > len(items)
+    return Page(items, total, write_cursor(cursor_of(items[-1], query.sort)) if has_more else None)
 
 
 def jobs(reader: Reader, job_ids: Collection[str] | None, *, removed: bool) -> list[JobState]:
@@ -151,7 +160,7 @@ def _line(execution_id: str, number: int, body: bytes, checksum: int) -> LogLine
 
 def parse_cursor(query: ExecutionQuery) -> Cursor | None:
     """Parse the query's cursor; ValueError where it is not valid."""
-    return None if query.cursor is None else read_cursor(query.cursor)
+    return None if query.cursor is None else read_cursor(query.cursor, query.sort)
 
 
 def _parts(connection: sqlite3.Connection, query: ExecutionQuery) -> tuple[list[Part], int]:
@@ -159,23 +168,18 @@ def _parts(connection: sqlite3.Connection, query: ExecutionQuery) -> tuple[list[
 
     The last part is what is not flushed yet: few rows, in no order.
     """
-    cells = count_cells(connection, query)
     unflushed = filtered("unflushed", query)
-    if (searched := text_part(query)) is not None:
+    if (searched := own_index_part(query)) is not None:
         return _counted(connection, [searched, unflushed])
-    flushed = [in_cell(query, *cell) for cell in cells]
+    cells = count_cells(connection, query)
+    flushed = parts_of_jobs(connection, query)
+    if flushed is None:
+        flushed = [in_cell(query, *cell) for cell in cells]
     _, n_unflushed = _counted(connection, [unflushed])
-    if query.since is None and query.until is None:
+    if not has_ranges(query):
         return [*flushed, unflushed], sum(cells.values()) + n_unflushed
     _, n_flushed = _counted(connection, flushed)
     return [*flushed, unflushed], n_flushed + n_unflushed
-
-
-def _from(part: Part, start: Cursor | None) -> Part:
-    sql, parameters = part
-    if start is None:
-        return part
-    return f"{sql} AND (timestamp, id) < (?, ?)", [*parameters, to_micros(start.timestamp), start.id]
 
 
 def _counted(connection: sqlite3.Connection, parts: list[Part]) -> tuple[list[Part], int]:
@@ -183,15 +187,15 @@ def _counted(connection: sqlite3.Connection, parts: list[Part]) -> tuple[list[Pa
     return parts, sum(counts)
 
 
-def _newest(connection: Reader, query: ExecutionQuery, parts: list[Part]) -> list[tuple[int, str, Execution]]:
-    """Merge the parts, newest first, and fetch one row more than the page holds, to learn whether there is a next page.
+def _rows(connection: Reader, query: ExecutionQuery, order: ListOrder, parts: list[Part]) -> list[Execution]:
+    """Merge the parts in order, and fetch one row more than the page holds, to learn whether there is a next page.
 
-    SQLite merges the ordered parts lazily and reads only the indexes, so the cost is that of the page.
+    The newest first, SQLite merges the ordered parts lazily and reads only the indexes, so the cost is that of the
+    page. Another order reads the index of all that match.
     """
-    # The body of an unflushed row is found by id: such rows have no rowid.
     keys = " UNION ALL ".join(
-        f"SELECT timestamp, id, {'NULL' if sql.startswith('unflushed ') else 'rowid'} AS row FROM {sql}"  # noqa: S608 - our own names
-        for sql, _ in parts
+        f"SELECT timestamp, id, {_row(part)} AS row{order.columns(part)} FROM {part[0]}"  # noqa: S608 - our own names
+        for part in parts
     )
     parameters = [value for _, bound in parts for value in bound]
     rows = connection.execute(
@@ -199,16 +203,21 @@ def _newest(connection: Reader, query: ExecutionQuery, parts: list[Part]) -> lis
             executions.body, (SELECT body FROM unflushed WHERE unflushed.id = page.id AND page.row IS NULL)),
             coalesce(executions.checksum,
                 (SELECT checksum FROM unflushed WHERE unflushed.id = page.id AND page.row IS NULL))
-        FROM ({keys} ORDER BY timestamp DESC, id DESC LIMIT ? OFFSET ?) AS page
+        FROM ({keys} ORDER BY {order.terms} LIMIT ? OFFSET ?) AS page
         LEFT JOIN executions ON executions.rowid = page.row""",  # noqa: S608 - our own names
         [*parameters, max(query.limit, 0) + 1, max(query.offset, 0)],
     )
     # Row by row, and sorted here: SQLite would collect all bodies before it returns the first one.
     found = [
-        (timestamp, name, connection.view_of(name, body, checksum, is_brief=query.brief))
+        (timestamp, connection.view_of(name, body, checksum, is_brief=query.brief))
         for timestamp, name, body, checksum in rows
     ]
-    for timestamp, name, view in found:
+    for timestamp, view in found:
         if to_micros(view.timestamp) != timestamp or (query.job_id is not None and view.job_id != query.job_id):
-            raise DamagedRowError(INDEXES, name)
-    return sorted(found, key=lambda row: row[:2], reverse=True)
+            raise DamagedRowError(INDEXES, view.id)
+    return in_order((view for _, view in found), query.sort)
+
+
+def _row(part: Part) -> str:
+    """Return what finds the body of a row: that of an unflushed one is found by id, since it has no rowid."""
+    return "NULL" if part[0].startswith("unflushed ") else "rowid"

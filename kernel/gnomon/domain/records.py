@@ -9,6 +9,8 @@ from typing import Literal
 import msgspec
 
 from gnomon.domain.execution import Execution, Status
+from gnomon.domain.labels import have_labels
+from gnomon.domain.run_sorting import NEWEST_FIRST, RunSort
 
 ActionStatus = Literal["success", "failed"]
 
@@ -24,28 +26,56 @@ class JobScope(msgspec.Struct, frozen=True):
         return job_id in self.ids or (job_id != "" and any(fnmatchcase(job_id, one) for one in self.patterns))
 
 
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of a number of seconds: `least` and `most` belong to the range, `above` and `below` do not."""
+
+    least: float | None = None
+    above: float | None = None
+    most: float | None = None
+    below: float | None = None
+
+    def has(self, value: float | None) -> bool:
+        """Return whether a value is within them; none is not."""
+        return (
+            value is not None
+            and (self.least is None or value >= self.least)
+            and (self.above is None or value > self.above)
+            and (self.most is None or value <= self.most)
+            and (self.below is None or value < self.below)
+        )
+
+
 class ExecutionQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Filters of a list of executions; all of them must match. `text` is searched in error messages, ignoring case.
 
-    `labels` are texts such as `tenant:7`, compared exactly; a run must have all of them.
-    `since` and `until` bound `timestamp` (since <= timestamp < until). Hidden executions are left out and not counted
-    unless `hidden` is true; then they are among the others. `limit` is the size of a page, `cursor` the `next` of the
-    page before; `offset` skips rows and is meant for short lists. `scope` limits the list to some
-    jobs. With `brief`, a store may cut what is longer than
-    `gnomon.domain.brief.BRIEF_BYTES`, as `brief` does, to keep it out of memory; callers cut what it leaves.
+    `labels` are texts such as `tenant:7`, compared exactly; a run must have all of them. `actors` are those who have
+    triggered a run, one of which must have done so. `within` are the jobs that are asked for, beside `job_id`. `late`
+    bounds the seconds between the due time and the start (`delay`), `duration` the `execution_time`; a run without
+    such a number does not match. `since` and `until` bound `timestamp` (since <= timestamp < until). Hidden executions
+    are left out and not counted unless `hidden` is true; then they are among the others.
 
-    With `per_job`, the list has the newest `per_job` matches of each job, all on one page: `limit`, `offset` and
-    `cursor` do not apply, and `total` counts these.
+    `sort` is the order of the list. `limit` is the size of a page, `cursor` the `next` of the page before, which had
+    the same `sort`; `offset` skips rows and is meant for short lists. `scope` limits the list to the jobs that a reader
+    may see. With `brief`, a store may cut what is longer than `gnomon.domain.brief.BRIEF_BYTES`, as `brief` does, to
+    keep it out of memory; callers cut what it leaves.
+
+    With `per_job`, the list has the newest `per_job` matches of each job, all on one page: `sort`, `limit`, `offset`
+    and `cursor` do not apply, and `total` counts these.
     """
 
     job_id: str | None = None
     status: tuple[Status, ...] = ()
     is_manual: bool | None = None
     labels: tuple[str, ...] = ()
+    actors: tuple[str, ...] = ()
+    within: JobScope | None = None
+    late: Bounds | None = None
+    duration: Bounds | None = None
     since: datetime | None = None
     until: datetime | None = None
     text: str | None = None
     hidden: bool = False
+    sort: RunSort = NEWEST_FIRST
     limit: int = 50
     offset: int = 0
     cursor: str | None = None
@@ -53,9 +83,31 @@ class ExecutionQuery(msgspec.Struct, frozen=True, kw_only=True):
     scope: JobScope | None = None
     per_job: int | None = None
 
+    @property
+    def scopes(self) -> list[JobScope]:
+        """The sets of jobs to which a run must belong, to each of them."""
+        return [scope for scope in (self.scope, self.within) if scope is not None]
+
+    def matches(self, view: Execution) -> bool:
+        """Return whether an execution passes the filters."""
+        return (
+            self.job_id in {None, view.job_id}
+            and all(scope.has(view.job_id) for scope in self.scopes)
+            and (self.hidden or not view.hidden)
+            and (not self.status or view.status in self.status)
+            and self.is_manual in {None, view.is_manual}
+            and (not self.actors or view.actor in self.actors)
+            and (not self.labels or have_labels(view.labels, self.labels))
+            and (self.late is None or self.late.has(view.delay))
+            and (self.duration is None or self.duration.has(view.execution_time))
+            and (self.since is None or self.since <= view.timestamp)
+            and (self.until is None or view.timestamp < self.until)
+            and (not self.text or self.text.casefold() in (view.error_message or "").casefold())
+        )
+
 
 class Page(msgspec.Struct, frozen=True):
-    """A page of executions, newest `timestamp` first (then by id, descending).
+    """A page of executions in the order of the query: the newest `timestamp` first, then by id, descending.
 
     `total` counts all that match the filters, exactly. `next` is the cursor of the next page, None on the last one.
     """

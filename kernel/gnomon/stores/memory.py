@@ -10,16 +10,16 @@ import msgspec
 from gnomon.domain.events import KERNEL_STREAM, Event, Progress, job_stream
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
-from gnomon.domain.labels import have_labels
 from gnomon.domain.operator_actions import action_of
 from gnomon.domain.own_copies import own_copy, own_state, own_view
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
+from gnomon.domain.run_sorting import NEWEST_FIRST, in_order
 from gnomon.errors import ConflictError, StoreError
 from gnomon.hookspecs import hookimpl
 from gnomon.ports import Store
 from gnomon.stores.kernel_streams import find_deletable
 from gnomon.stores.newest_runs import newest_of_each_job
-from gnomon.stores.page_cursor import Cursor, read_cursor, write_cursor
+from gnomon.stores.page_cursor import cursor_of, read_cursor, write_cursor
 from gnomon.stores.removed_jobs import is_over
 
 
@@ -77,15 +77,15 @@ class MemoryStore(Store):
 
     async def executions(self, query: ExecutionQuery) -> Page:
         self._check_open()
-        start = read_cursor(query.cursor) if query.cursor is not None else None
-        found = sorted(filter(_matcher(query), self._executions.values()), key=_cursor_of, reverse=True)
+        start = read_cursor(query.cursor, query.sort) if query.cursor is not None else None
+        found = in_order(filter(query.matches, self._executions.values()), query.sort)
         if query.per_job is not None:
-            newest = newest_of_each_job(found, query.per_job, lambda one: one.job_id)
+            newest = newest_of_each_job(in_order(found, NEWEST_FIRST), query.per_job, lambda one: one.job_id)
             return Page([own_view(e) for e in newest], len(newest), None)
-        rest = [e for e in found if start is None or _cursor_of(e) < start][query.offset :]
+        rest = [e for e in found if start is None or start.is_before(e)][query.offset :]
         items = [own_view(e) for e in rest[: query.limit]]
         more = bool(items) and len(rest) > len(items)
-        return Page(items, len(found), write_cursor(_cursor_of(items[-1])) if more else None)
+        return Page(items, len(found), write_cursor(cursor_of(items[-1], query.sort)) if more else None)
 
     async def jobs(self, job_ids: Collection[str] | None = None, *, removed: bool = True) -> list[JobState]:
         self._check_open()
@@ -193,26 +193,3 @@ class MemoryPlugin:
     def register_store(self, register: Callable[[Store], None]) -> None:
         """Register a new, empty store."""
         register(MemoryStore())
-
-
-def _cursor_of(execution: Execution) -> Cursor:
-    return Cursor(execution.timestamp, execution.id)
-
-
-def _matcher(query: ExecutionQuery) -> Callable[[Execution], bool]:
-    text = (query.text or "").casefold()
-
-    def matches(execution: Execution) -> bool:
-        return (
-            query.job_id in {None, execution.job_id}
-            and (query.scope is None or query.scope.has(execution.job_id))
-            and (query.hidden or not execution.hidden)
-            and (not query.status or execution.status in query.status)
-            and query.is_manual in {None, execution.is_manual}
-            and (not query.labels or have_labels(execution.labels, query.labels))
-            and (query.since is None or query.since <= execution.timestamp)
-            and (query.until is None or execution.timestamp < query.until)
-            and (not text or text in (execution.error_message or "").casefold())
-        )
-
-    return matches

@@ -10,7 +10,8 @@ import pytest
 
 from gnomon.domain import events, execution
 from gnomon.domain.execution import Execution
-from gnomon.domain.records import ExecutionQuery, JobScope
+from gnomon.domain.records import Bounds, ExecutionQuery, JobScope
+from gnomon.domain.run_sorting import SORT_KEYS, RunSort
 from gnomon.ports import Store
 from gnomon.stores.newest_runs import newest_of_each_job
 from gnomon.testing.histories import (
@@ -56,6 +57,44 @@ class ListContract:
                     break
             assert by_cursor == whole, query
             assert by_offset == whole, query
+
+    async def test_a_list_is_sorted_by_each_column_in_both_directions(self, store: Store) -> None:
+        views = await self._variety(store)
+
+        for sort in (RunSort(key, descending) for key in SORT_KEYS for descending in (False, True)):
+            for filters in ({}, {"status": ("failed", "running")}, {"job_id": "a0"}, {"late": Bounds(above=0.5)}):
+                query = ExecutionQuery(sort=sort, limit=200, **filters)
+                page = await store.executions(query)
+                expected = _sorted([view for view in views if _matches(view, query)], sort)
+                assert [view.id for view in page.items] == expected, query
+                assert (page.total, page.next) == (len(expected), None), query
+
+    async def test_pages_of_a_sorted_list_have_each_execution_once(self, store: Store) -> None:
+        await self._variety(store)
+
+        for key in SORT_KEYS:
+            query = ExecutionQuery(sort=RunSort(key, descending=key != "late"), limit=200)
+            whole = [view.id for view in (await store.executions(query)).items]
+            cursor, by_cursor, by_offset = None, [], []
+            for offset in range(0, len(whole) + 1, 8):
+                page = await store.executions(msgspec.structs.replace(query, limit=8, cursor=cursor))
+                by_cursor += [view.id for view in page.items]
+                short = await store.executions(msgspec.structs.replace(query, limit=8, offset=offset))
+                by_offset += [view.id for view in short.items]
+                if (cursor := page.next) is None:
+                    break
+            assert by_cursor == whole, key
+            assert by_offset == whole, key
+
+    async def test_a_cursor_of_another_order_is_a_value_error(self, store: Store) -> None:
+        await append(store, missed(), succeeded("b"))
+        orders = [RunSort("started", descending=True), RunSort("late"), RunSort("job")]
+
+        for sort in orders:
+            cursor = (await store.executions(ExecutionQuery(sort=sort, limit=1))).next
+            for other in (one for one in orders if one != sort):
+                with pytest.raises(ValueError, match="cursor"):
+                    await store.executions(ExecutionQuery(sort=other, cursor=cursor))
 
     async def test_a_list_may_have_the_newest_of_each_job(self, store: Store) -> None:
         views = await self._variety(store)
@@ -164,12 +203,14 @@ class ListContract:
                 missed(f"c{n}", at, labels={"tenant": str(n), "kind": "x"}),
             ]
             histories += [
-                running("a0", at + SECOND, is_manual=True, labels={"tenant": "1"}),
+                running("a0", at + SECOND, is_manual=True, actor=["ann", "bob"][n % 2], labels={"tenant": "1"}),
                 scheduled("b0", at + n * SECOND, attempt=2 + n),
             ]
             histories += [cancelled("a1", at + (n + 1) * SECOND, is_manual=True)]
             histories += [extend(failed(f"b{n % 2}", at + SECOND, "Boom, hidden"), events.Hidden, actor="ann")]
+            histories += [extend(running("d", at + n * SECOND, actor="cy"), events.Progress, percent=12.5 * (n % 4))]
         histories = list({history[0].stream: history for history in histories}.values())
+        histories = [_with_numbers(history, number) for number, history in enumerate(histories)]
         await append(store, *histories)
         return sorted(map(execution.fold, histories), key=lambda view: (view.timestamp, view.id), reverse=True)
 
@@ -182,6 +223,10 @@ class ListContract:
             "since": [NOON + HOUR],
             "until": [NOON + 2 * HOUR],
             "hidden": [True],
+            "actors": [("ann",), ("ann", "bob"), ("nobody",)],
+            "within": [JobScope(("b*", "c?")), JobScope(ids=frozenset({"a0", "a1", "gone"}))],
+            "late": [Bounds(above=0.5), Bounds(least=0.0, below=2.5), Bounds(most=-1.0)],
+            "duration": [Bounds(least=1.0), Bounds(above=1.0, most=3.0)],
             "scope": [JobScope(("a*",)), JobScope(("[!ac]?", "c1"), frozenset({"a2"})), JobScope(("*",)), JobScope()],
             "text": ["boom", "äö", "%", "m 3", "nothing like it"],
         }
@@ -196,6 +241,45 @@ async def total(store: Store, **filters: Any) -> int:
     return (await store.executions(ExecutionQuery(limit=1, **filters))).total
 
 
+def _with_numbers(history: list[events.Event], number: int) -> list[events.Event]:
+    """Return the history of a run that began and ended otherwise late and long than its neighbours."""
+    times = {"delay": (0.0, 0.25, 1.0, 2.5, 61.0)[number % 5], "execution_time": (0.5, 1.0, 3.0)[number % 3]}
+    return [
+        msgspec.structs.replace(event, **{name: one for name, one in times.items() if getattr(event, name, None)})
+        for event in history
+    ]
+
+
+def _sorted(newest_first: list[Execution], sort: RunSort) -> list[str]:
+    """Return the ids of executions in an order, as the port defines it."""
+    if sort.key == "started":
+        return [view.id for view in (newest_first if sort.descending else reversed(newest_first))]
+    values: dict[str, Any] = {
+        "job": lambda view: view.job_id,
+        "status": lambda view: view.status,
+        "duration": lambda view: view.execution_time,
+        "late": lambda view: view.delay,
+        "progress": lambda view: view.progress.percent if view.status in {"scheduled", "running"} else None,
+        "by": lambda view: view.actor,
+    }
+    value = values[sort.key]
+    there = [view for view in newest_first if value(view) is not None]
+    missing = [view.id for view in newest_first if value(view) is None]
+    return [view.id for view in sorted(there, key=value, reverse=sort.descending)] + missing
+
+
+def _is_within(value: float | None, bounds: Bounds) -> bool:
+    if value is None:
+        return False
+    low = [one for one in (bounds.least, bounds.above) if one is not None]
+    high = [one for one in (bounds.most, bounds.below) if one is not None]
+    return (
+        all(value >= one for one in low)
+        and all(value <= one for one in high)
+        and value not in {bounds.above, bounds.below}
+    )
+
+
 def _matches(view: Execution, query: ExecutionQuery) -> bool:
     """Return whether a list with these filters contains the execution, as the port defines it."""
     checks = [
@@ -207,6 +291,10 @@ def _matches(view: Execution, query: ExecutionQuery) -> bool:
         query.since is None or view.timestamp >= query.since,
         query.until is None or view.timestamp < query.until,
         query.scope is None or query.scope.has(view.job_id),
+        query.within is None or query.within.has(view.job_id),
+        not query.actors or view.actor in query.actors,
+        query.late is None or _is_within(view.delay, query.late),
+        query.duration is None or _is_within(view.execution_time, query.duration),
         query.text is None or query.text.casefold() in (view.error_message or "").casefold(),
     ]
     return all(checks)

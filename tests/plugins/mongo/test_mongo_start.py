@@ -16,10 +16,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from gnomon.conversion import convert
-from gnomon.domain.events import JobPaused
-from gnomon.domain.records import ExecutionQuery
+from gnomon.domain.events import JobPaused, Progress
+from gnomon.domain.records import Bounds, ExecutionQuery
+from gnomon.domain.run_sorting import RunSort
 from gnomon.errors import ConfigError, DeposedError, NoLogError, StoreError, StoreInUseError, StoreUnavailableError
-from gnomon.testing.histories import append, scheduled, succeeded
+from gnomon.testing.histories import append, extend, missed, running, scheduled, succeeded
 from gnomon_mongo import MongoPlugin, MongoStore, lease, schema
 from gnomon_mongo.drivers import Driver
 from log_holder import holding
@@ -299,10 +300,23 @@ async def test_a_log_of_layout_1_keeps_its_pause_reasons_and_is_rewritten_for_ot
     view = await database[schema.METADATA].find_one({"_id": "sync"})
     assert view["paused_reason"] == "the database is being moved"
     assert not [name for name in (*view, view["state"]) if "paused_why" in name]
-    assert (await database[schema.KERNEL].find_one({"_id": "log"}))["layout"] == 2
+    assert (await database[schema.KERNEL].find_one({"_id": "log"}))["layout"] == 3
     assert [event.reason for event in await store.stream("job:sync") if isinstance(event, JobPaused)] == [
         "the database is being moved"
     ]
+
+
+async def test_a_log_of_layout_2_gets_what_lists_are_sorted_by(make_store: MakeStore, database: Any) -> None:
+    half = extend(running("half"), Progress, percent=50.0)
+    async with make_store() as store:
+        await append(store, succeeded("done"), half, missed("gone"))
+        pages = [await store.executions(ExecutionQuery(sort=RunSort(key))) for key in ("late", "progress")]
+    await database[schema.EXECUTIONS].update_many({}, {"$unset": {"gnomon.late": "", "gnomon.progress": ""}})
+    await database[schema.KERNEL].update_one({"_id": "log"}, {"$set": {"layout": 2}})
+
+    async with make_store() as store:
+        assert [await store.executions(ExecutionQuery(sort=RunSort(key))) for key in ("late", "progress")] == pages
+        assert (await store.executions(ExecutionQuery(late=Bounds(least=1.0)))).total == 2
 
 
 async def test_reading_what_is_not_there_creates_nothing(make_store: MakeStore, database: Any) -> None:

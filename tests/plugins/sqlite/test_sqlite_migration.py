@@ -10,10 +10,22 @@ from pathlib import Path
 import pytest
 
 from gnomon.domain import events, execution
-from gnomon.domain.records import ActionQuery, Checkpoint, ExecutionQuery
+from gnomon.domain.records import ActionQuery, Bounds, Checkpoint, ExecutionQuery
+from gnomon.domain.run_sorting import SORT_KEYS, RunSort
 from gnomon.errors import StoreError
 from gnomon.testing import check_store
-from gnomon.testing.histories import NOON, SECOND, append, extend, job_added, job_states, scheduled
+from gnomon.testing.histories import (
+    NOON,
+    SECOND,
+    append,
+    extend,
+    job_added,
+    job_states,
+    missed,
+    running,
+    scheduled,
+    succeeded,
+)
 from gnomon_sqlite import SqliteStore
 from gnomon_sqlite.checksums import seal
 from gnomon_sqlite.schema import SCHEMA_VERSION
@@ -155,3 +167,26 @@ async def test_a_log_of_schema_8_learns_when_its_jobs_were_removed(tmp_path: Pat
         assert len(await store.jobs()) == 2
         await store.prune(removed_at + SECOND)
         assert [one.job_id for one in await store.jobs()] == ["there"]
+
+
+async def test_a_log_of_schema_9_gets_what_lists_are_sorted_by(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    half = extend(running("half", actor="ann"), events.Progress, percent=50.0)
+    async with SqliteStore(path) as store:
+        await append(store, succeeded("done", is_manual=True, actor="bob"), half, missed("gone"))
+        await store.prune(NOON - SECOND)  # which flushes them
+        pages = [await store.executions(ExecutionQuery(sort=RunSort(key))) for key in SORT_KEYS]
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript("DROP INDEX executions_by_status; DROP INDEX executions_by_actor")
+        for table in ("live", "executions"):
+            for column in ("late", "duration", "actor", "progress"):
+                database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        database.executescript("""
+            CREATE INDEX executions_by_status ON executions (status, is_manual, hidden, timestamp, id);
+            PRAGMA user_version = 9""")
+
+    async with SqliteStore(path) as store, SqliteStore(tmp_path / "new.db"):
+        assert [await store.executions(ExecutionQuery(sort=RunSort(key))) for key in SORT_KEYS] == pages
+        assert (await store.executions(ExecutionQuery(late=Bounds(least=1), actors=("ann", "bob")))).total == 2
+        await check_store(store)
+    assert list(schema_of(path)) == list(schema_of(tmp_path / "new.db"))
