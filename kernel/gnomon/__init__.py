@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from gnomon.api import Triggered as Triggered
     from gnomon.background import BackgroundKernel as BackgroundKernel
     from gnomon.conversion import Secret as Secret
+    from gnomon.domain.body_sample import BodySample as BodySample
+    from gnomon.domain.body_sample import BodyStack as BodyStack
+    from gnomon.domain.body_sample import ProcessUsage as ProcessUsage
+    from gnomon.domain.body_sample import StackFrame as StackFrame
     from gnomon.domain.events import AccessDenied as AccessDenied
     from gnomon.domain.events import ActionImported as ActionImported
     from gnomon.domain.events import ActRefused as ActRefused
@@ -135,6 +139,7 @@ _HOMES = {
     "api": ("JobView", "KernelApi", "LiveRun", "Triggered"),
     "background": ("BackgroundKernel",),
     "conversion": ("Secret",),
+    "domain.body_sample": ("BodySample", "BodyStack", "ProcessUsage", "StackFrame"),
     "domain.events": (
         "ActRefused",
         "ActionImported",

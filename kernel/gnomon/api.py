@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from gnomon.domain.body_sample import BodySample
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.estimates import Timing
 from gnomon.domain.events import FailedReason
@@ -64,8 +65,7 @@ class KernelApi(LogApi, Protocol):
     async def preview_job(self, keys: Mapping[str, Any], *, trusted: bool = False) -> JobPreview:
         """Return what the keys of a job, as the config has them, would do: their problems, or the fires that change.
 
-        Nothing changes. `trusted` keys may name any function, others only those in `allow_functions` of the kernel and
-        the ids of declared jobs; the function is imported.
+        The function is imported: `trusted` keys may name any, others `allow_functions` and the ids of declared jobs.
         """
 
     async def parameters(self, job_id: str) -> dict[str, Any]:
@@ -86,11 +86,10 @@ class KernelApi(LogApi, Protocol):
     ) -> JobOrdered:
         """Add, replace, change or remove a job by its keys, as a frontend receives them.
 
-        Keys of plugins and ids of declared jobs in `func` count as in the config. A change is a JSON merge patch
-        (RFC 7396); replacing a job that does not exist adds it. Who is not `trusted` may name the functions in
-        `allow_functions`. A repeated `idempotency_key` of the same actor has no second effect. JobKeysError has every
-        problem; FunctionNotAllowedError, JobExistsError, UnknownJobError, ForeignJobError, JobConflictError,
-        IdempotencyKeyError.
+        Keys of plugins and ids of declared jobs in `func` count as in the config. A change is a JSON merge patch (RFC
+        7396); a replaced job need not exist. Who is not `trusted` may name only `allow_functions`. A repeated
+        `idempotency_key` of the same actor has no second effect. JobKeysError has every problem; JobExistsError,
+        UnknownJobError, ForeignJobError, JobConflictError, FunctionNotAllowedError, IdempotencyKeyError.
         """
 
     async def order_jobs(
@@ -292,17 +291,15 @@ class KernelApi(LogApi, Protocol):
     ) -> list[Triggered]:
         """Run jobs now, once for each order (10,000 at most), and return when all runs are durably accepted, in order.
 
-        All orders are checked before one is recorded: RunOrdersError names those that are not valid. They are recorded
-        in one commit. QueueFullError where one queue has no room for all of its orders: nothing is recorded then. With
-        `when_full="wait"` those without room wait, and are recorded as the queues get room; a call that is cancelled
-        meanwhile has accepted the others.
+        All orders are checked first: RunOrdersError names those that are not valid. They are recorded in one commit, or
+        none is: QueueFullError where one queue has no room for all of its orders. With `when_full="wait"` those without
+        room wait, and are recorded as the queues get room; a call that is cancelled meanwhile has accepted the others.
         """
 
     async def cancel(self, execution_id: str, *, actor: str | None = None, reason: str | None = None) -> Execution:
         """Request that a run stops; one that has not started is cancelled at once.
 
-        Return the execution as it is then: a live body may take its time, or end in another way.
-        UnknownExecutionError; ExecutionOverError where the run has ended.
+        Return the execution as it is then: a live body may take its time. UnknownExecutionError; ExecutionOverError.
         """
 
     async def fail(
@@ -339,6 +336,9 @@ class KernelApi(LogApi, Protocol):
 
     async def live_runs(self) -> list[LiveRun]:
         """Return the runs that have a live body and no outcome yet."""
+
+    async def sample(self, execution_id: str) -> BodySample:
+        """Return where a live body is in its code, and what it uses; UnknownExecutionError, ExecutionOverError."""
 
     async def wait(self, execution_id: str) -> Execution:
         """Wait until a run, or the last that it snoozes to, has durably ended, and return it; UnknownExecutionError."""

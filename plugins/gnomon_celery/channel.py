@@ -9,6 +9,7 @@ clocks of the machines are never compared.
 | `{P}:stream` | what the workers report: entries with one field, a batch of messages |
 | `{P}:alive` | the runs whose bodies are running, with the time of their last heartbeat in ms |
 | `{P}:cancel` | the runs that were asked to stop |
+| `{P}:look` | the runs that an operator looks into, with the token of the question |
 | `{P}:answers:ID:N` | the answer to an order of a body |
 | `{P}:reader` | the term of the kernel that reads the stream: only it deletes |
 | `PREFIX:workers`, `PREFIX:worker:NAME` | the workers, with their last heartbeat, and what each says of itself |
@@ -58,6 +59,11 @@ class Channel(msgspec.Struct, frozen=True):
     def cancel(self) -> str:
         """The key of the requests to stop."""
         return f"{self.prefix}:cancel"
+
+    @property
+    def look(self) -> str:
+        """The key of the requests to look into a body."""
+        return f"{self.prefix}:look"
 
     @property
     def reader(self) -> str:
@@ -127,28 +133,35 @@ the execution, a batch with `begun`, the ttl of results in s. Returns 1, or the 
 POST = (
     _NOW
     + """
-local stream, alive, cancel = KEYS[1], KEYS[2], KEYS[3]
+local stream, alive, cancel, look = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local batch, result_ttl, running = ARGV[1], ARGV[2], tonumber(ARGV[3])
 if batch ~= '' then
     redis.call('XADD', stream, '*', 'm', batch)
     redis.call('EXPIRE', stream, result_ttl)
 end
-local stopping = {}
+local stopping, looks = {}, {}
 for i = 4, 3 + running do
     redis.call('ZADD', alive, now, ARGV[i])
     if redis.call('HEXISTS', cancel, ARGV[i]) == 1 then stopping[#stopping + 1] = ARGV[i] end
+    local token = redis.call('HGET', look, ARGV[i])
+    if token then
+        redis.call('HDEL', look, ARGV[i])
+        looks[#looks + 1] = ARGV[i]
+        looks[#looks + 1] = token
+    end
 end
 if running > 0 then redis.call('EXPIRE', alive, result_ttl) end
 for i = 4 + running, #ARGV do
     redis.call('ZREM', alive, ARGV[i])
     redis.call('HDEL', cancel, ARGV[i])
 end
-return stopping
+return {stopping, looks}
 """
 )
 """Post a batch, renew the heartbeats of the runs that go on, and drop those of the runs that the batch ends. KEYS:
-stream, alive, cancel; ARGV: the batch (empty: none), the ttl of results in s, the number of runs that go on, their ids,
-the ids of those that have ended. Returns the ids of the running ones that are to stop."""
+stream, alive, cancel, look; ARGV: the batch (empty: none), the ttl of results in s, the number of runs that go on, the
+ids of those, the ids of the runs that have ended. Returns the ids of the running ones that are to stop, and a list of
+the ids and tokens of those that are to be looked into, each of them once."""
 
 WITHDRAW = """
 if redis.call('SET', KEYS[1], 'withdrawn', 'NX', 'EX', ARGV[1]) then return 'withdrawn' end
@@ -163,6 +176,13 @@ redis.call('EXPIRE', KEYS[1], ARGV[2])
 return 1
 """
 """Request that a body stops. KEYS: cancel; ARGV: the id of the execution, a ttl in s."""
+
+ASK = """
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+return 1
+"""
+"""Ask where a body is in its code. KEYS: look; ARGV: the id of the execution, the token of the question, a ttl in s."""
 
 ANSWER = """
 if redis.call('EXISTS', KEYS[1]) == 0 then

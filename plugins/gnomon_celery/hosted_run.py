@@ -8,6 +8,7 @@ and of the log lines the newest are kept, as in a kernel. How the body ended is 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import threading
@@ -17,13 +18,16 @@ from typing import Any, Literal, cast
 
 import msgspec
 
+from gnomon.domain.body_sample import BodySample
 from gnomon.domain.progress import MAX_STEPS
 from gnomon.runners.base import Outcome
+from gnomon.runners.body_place import BodyPlace
 from gnomon.runners.context import Context, merged_fields
 from gnomon.runners.orders import Answer, BodyOrder
 from gnomon.runners.outcome import sent_fields
 from gnomon.runners.progress_fields import ProgressFields
 from gnomon.runners.remote_orders import OrderAnswer, RemoteOrders
+from gnomon.runners.stack_frames import with_sources
 from gnomon.safe_text import safe_str
 from gnomon_celery.channel import Channel
 from gnomon_celery.messages import (
@@ -35,6 +39,7 @@ from gnomon_celery.messages import (
     Lines,
     Ordered,
     Report,
+    Sampled,
     WorkerMessage,
 )
 
@@ -51,7 +56,9 @@ Limit = Literal["timeout", "silence"]
 
 
 class Poster:
-    """What a run needs of its channel: to be looked at soon."""
+    """What a run needs of its channel: to be looked at soon. `is_pool_child`: this process has one run at a time."""
+
+    is_pool_child = False
 
     def wake(self, within: float) -> None:
         """Post what has been reported within so many seconds."""
@@ -81,11 +88,13 @@ class HostedRun:
         """Whether this process is to be killed when the end of the run is posted: its body does not stop."""
         self.is_terminated = False
         """Whether the body was interrupted by SIGTERM."""
+        self.place = BodyPlace(owns_process=poster.is_pool_child)
         self._poster = poster
         self._process_id = os.getpid()
         self._lock = threading.Lock()
         self._reports: list[dict[str, Any]] = []
         self._given: list[tuple[int, BodyOrder]] = []
+        self._samples: list[tuple[str, BodySample]] = []
         self._ended: Ended | None = None
         self._collected: list[WorkerMessage] = []
         self._number = 1  # of `begun`, which is posted with the claim
@@ -132,7 +141,7 @@ class HostedRun:
                 with self._lock:
                     self._task = None
 
-        return asyncio.run(cancellable())
+        return self.place.run(cancellable())
 
     def end(self, outcome: Outcome, reason: str | None = None) -> bool:
         """Keep how the body ended, to be posted with the next batch; False where it has been ended before."""
@@ -166,6 +175,7 @@ class HostedRun:
             with self._lock:
                 reports, self._reports = self._reports, []
                 given, self._given = self._given, []
+                samples, self._samples = self._samples, []
                 ended = self._ended
             messages: list[WorkerMessage] = [
                 Report(id=self.id, n=0, fields=cast("ProgressFields", fields)) for fields in reports
@@ -178,6 +188,8 @@ class HostedRun:
             elif messages or self._is_alive():
                 self._shown_alive_at = self.context.last_sign_of_life
                 messages += [] if messages else [Alive(id=self.id, n=0)]
+            if ended is None:  # nobody asks any more
+                messages += [Sampled(id=self.id, n=0, token=token, sample=sample) for token, sample in samples]
             self._collected = self._numbered(messages)
         return self._collected
 
@@ -199,6 +211,19 @@ class HostedRun:
             if self._task is not None:
                 loop, task = self._task
                 loop.call_soon_threadsafe(task.cancel)
+
+    def look(self, token: str) -> None:
+        """Find out where the body is, in a thread: it reads files of source code."""
+
+        def work() -> None:
+            sample, mask = self.place.sample(), self.context.mask
+            stacks = with_sources(sample.stacks, str if mask is None else mask.hide)
+            with self._lock:
+                self._samples.append((token, msgspec.structs.replace(sample, stacks=stacks)))
+            self._poster.wake(0.0)
+
+        with contextlib.suppress(RuntimeError):  # the machine has no thread left, and the kernel waits in vain
+            threading.Thread(target=work, name="gnomon sample", daemon=True).start()
 
     def answered(self, answer: Answered) -> None:
         """Pass on the answer to an order."""

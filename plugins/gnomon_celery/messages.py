@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from gnomon.domain.body_sample import BodySample
 from gnomon.domain.execution import Execution
 from gnomon.runners.base import Snooze
 from gnomon.runners.orders import BodyOrder, OrderFailure
@@ -121,6 +122,13 @@ class Ordered(WorkerMessage, frozen=True, kw_only=True, tag="order"):
     order: BodyOrder
 
 
+class Sampled(WorkerMessage, frozen=True, kw_only=True, tag="sampled"):
+    """Answers the question with this token: where the body is in its code, and what its process uses."""
+
+    token: str
+    sample: BodySample
+
+
 class Ended(WorkerMessage, frozen=True, kw_only=True, tag="ended"):
     """How the body ended. The fields are those of Outcome.
 
@@ -150,7 +158,7 @@ class Died(WorkerMessage, frozen=True, kw_only=True, tag="died"):
     had_begun: bool = True
 
 
-MessageOfWorker = Begun | Report | Alive | Lines | Ordered | Ended | Died
+MessageOfWorker = Begun | Report | Alive | Lines | Ordered | Sampled | Ended | Died
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from typing import cast, get_args
 import msgspec
 
 from gnomon import Job
+from gnomon.domain.body_sample import BodySample
 from gnomon.domain.events import FailedReason
 from gnomon.logs import get_logger
 from gnomon.runners.base import Outcome, Run
@@ -27,6 +28,7 @@ from gnomon_celery.messages import (
     MessageOfWorker,
     Ordered,
     Report,
+    Sampled,
 )
 from gnomon_celery.sending import TaskMessage
 
@@ -78,6 +80,7 @@ class RemoteRun:
         self.waits_since = self.sent_at = self.begun_at = time.monotonic()
         self.heard_ms = 0
         self.shown_wait: str | None = None
+        self.questions: dict[str, asyncio.Future[BodySample]] = {}
         self._answer = answer
         self._send_again = send_again
         self._last_number = 0
@@ -137,10 +140,10 @@ class RemoteRun:
                 self.note_begun(message.worker, message.at, message.code)
             case Ordered():
                 self._carry_out(message)
-            case Ended():
-                self.end(outcome_of(message))
-            case Died():
-                self._note_death(message)
+            case Sampled():
+                self._note_sample(message)
+            case Ended() | Died():
+                self._note_end(message)
         return Mark(self, at, line)
 
     def has_recorded(self, at: float, line: int) -> bool:
@@ -204,8 +207,15 @@ class RemoteRun:
             return msgspec.structs.replace(order, options={**order.options, "idempotency_key": key})
         return order
 
-    def _note_death(self, message: Died) -> None:
-        if message.had_begun:
+    def _note_sample(self, message: Sampled) -> None:
+        question = self.questions.get(message.token)  # none where an earlier kernel has asked
+        if question is not None and not question.done():
+            question.set_result(message.sample)
+
+    def _note_end(self, message: Ended | Died) -> None:
+        if isinstance(message, Ended):
+            self.end(outcome_of(message))
+        elif message.had_begun:
             if self.worker == message.worker:
                 seconds = time.monotonic() - self.begun_at
                 self.end(

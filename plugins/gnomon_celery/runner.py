@@ -17,6 +17,7 @@ import msgspec
 
 from gnomon import GnomonError, Job
 from gnomon.backoff import Backoff
+from gnomon.domain.body_sample import BodySample
 from gnomon.domain.workers import WorkerView
 from gnomon.durations import decode_hook
 from gnomon.logs import get_logger
@@ -31,6 +32,7 @@ from gnomon_celery.problems import channel_problem
 from gnomon_celery.reader import FIRST_PAUSE_S, LONGEST_PAUSE_S, StreamReader
 from gnomon_celery.remote_run import RemoteRun
 from gnomon_celery.roster import queue_lengths, takers, view
+from gnomon_celery.sampling import take_sample
 from gnomon_celery.sending import Refused, Sender, TaskMessage
 from gnomon_celery.stopping import give_up, stop, until_done, withdraw
 from gnomon_celery.term import Term
@@ -127,6 +129,10 @@ class CeleryRunner(Runner):
         if remote is not None and not remote.is_stopping:
             remote.is_stopping = True
             self._start(until_done(remote, self._present_term, stop))
+
+    async def sample(self, execution_id: str) -> BodySample | None:
+        remote, term = self._runs.get(execution_id), self._term
+        return None if remote is None or term is None or remote.is_over else await take_sample(remote, term)
 
     async def workers(self) -> WorkerView | None:
         term = self._term

@@ -48,7 +48,7 @@ class WorkerChannel(Poster):
 
     def __init__(self, url: str, timeout: float, *, is_pool_child: bool = False) -> None:
         self._client = connect(url, timeout)
-        self._is_pool_child = is_pool_child
+        self.is_pool_child = is_pool_child
         self._condition = threading.Condition()
         self._posting = threading.RLock()
         self._runs: dict[str, HostedRun] = {}
@@ -150,7 +150,7 @@ class WorkerChannel(Poster):
         with self._condition:
             runs, notices = list(self._runs.values()), self._notices
         for run in runs:
-            run.enforce_limits(can_kill=self._is_pool_child)
+            run.enforce_limits(can_kill=self.is_pool_child)
         return self._post_all(runs, notices)
 
     def _schedule(self, *, is_posted: bool) -> None:
@@ -194,9 +194,9 @@ class WorkerChannel(Poster):
         ended = [run.id for run in over] + [notice.message.id for notice in notices]
         running = [run.id for run in runs if run not in over]
         encoded: bytes | str = msgspec.json.encode(batch) if batch else ""
-        keys = [channel.stream, channel.alive, channel.cancel]
+        keys = [channel.stream, channel.alive, channel.cancel, channel.look]
         ttl = max((run.assignment.result_ttl for run in runs), default=RESULT_TTL_S)
-        stopping = run_script(self._client, POST, keys, [encoded, ttl, len(running), *running, *ended])
+        stopping, looks = run_script(self._client, POST, keys, [encoded, ttl, len(running), *running, *ended])
         if any(run.must_die for run in over):
             os.kill(os.getpid(), signal.SIGKILL)
         for run in runs:
@@ -205,13 +205,16 @@ class WorkerChannel(Poster):
             self._notices = [notice for notice in self._notices if notice not in notices]
             for run in over:
                 self._runs.pop(run.token, None)
-        self._pass_on(stopping, [run for run in runs if run not in over])
+        self._pass_on(stopping, looks, [run for run in runs if run not in over])
 
-    def _pass_on(self, stopping: Sequence[bytes], runs: list[HostedRun]) -> None:
+    def _pass_on(self, stopping: Sequence[bytes], looks: Sequence[bytes], runs: list[HostedRun]) -> None:
         to_stop = {one.decode() for one in stopping}
+        tokens = dict(zip((one.decode() for one in looks[::2]), looks[1::2], strict=True))
         for run in runs:
             if run.id in to_stop:
                 run.stop()
+            if (token := tokens.get(run.id)) is not None:
+                run.look(token.decode())
             for number in run.orders.unanswered:
                 key = run.channel.answer(run.id, number)
                 if isinstance(found := self._client.lindex(key, 0), bytes):

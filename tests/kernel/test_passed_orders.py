@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gnomon import Job, Kernel, Retry
+from gnomon import ExecutionOverError, Job, Kernel, Retry, UnknownExecutionError
 from gnomon.jobs.job import Limits
 from gnomon_sqlite import SqliteStore
 
@@ -66,3 +66,21 @@ async def test_a_follower_changes_what_the_leader_would_change(
     await leader.add_job("time:time", id="one", every="1h", replace=True)
 
     assert await follower.change_job("one", **changes) == expected
+
+
+async def test_a_follower_passes_a_look_into_a_body_to_the_leader(leader: Kernel, follower: Kernel) -> None:
+    await leader.add_job("asyncio:sleep", id="nap", args=[3600])
+    run = (await leader.trigger("nap")).execution.id
+    await leader.add_job("time:time", id="soon")
+    await leader.wait((await leader.trigger("soon")).execution.id)  # the body before has begun by then
+
+    sample = await follower.sample(run)
+
+    assert [frame.function for frame in sample.stacks[0].frames] == ["sleep"]
+    assert sample.stacks[0].frames[0].source == "return await future"
+    assert (sample.runner, sample.is_shared) == ("async", True)
+    with pytest.raises(UnknownExecutionError):
+        await follower.sample("0" * 24)
+    await leader.cancel(run)
+    with pytest.raises(ExecutionOverError):
+        await follower.sample((await leader.wait(run)).id)

@@ -76,7 +76,9 @@ class ScriptedWorker:
         args = [batch, assignment.result_ttl, len(running), *running, *over]
         stopping: Any = []
         for _ in range(times):
-            stopping = await self._post(keys=[channel.stream, channel.alive, channel.cancel], args=args)
+            stopping, _ = await self._post(
+                keys=[channel.stream, channel.alive, channel.cancel, channel.look], args=args
+            )
         return [one.decode() for one in stopping]
 
     async def beat(self, assignment: Assignment) -> list[str]:

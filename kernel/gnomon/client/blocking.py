@@ -107,6 +107,7 @@ class SyncClient:
     trigger = _blocking(Client.trigger)
     trigger_many = _blocking(Client.trigger_many)
     cancel = _blocking(Client.cancel)
+    sample = _blocking(Client.sample)
     execution = _blocking(Client.execution)
     history = _blocking(Client.history)
     executions = _blocking(Client.executions)

@@ -19,6 +19,7 @@ from gnomon.client.patience import seconds_of
 from gnomon.client.session import Session, segment
 from gnomon.client.statistics import StatisticsCalls
 from gnomon.domain import codec
+from gnomon.domain.body_sample import BodySample
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution, Status
@@ -217,6 +218,11 @@ class Client(AlertCalls, DefinitionCalls, ExplanationCalls, StatisticsCalls):
         path = f"/scheduler/executions/{segment(execution_id)}/cancel"
         query = {"reason": reason}
         return (await self._session.request("POST", path, Record, subject=execution_id, query=query)).execution()
+
+    async def sample(self, execution_id: str) -> BodySample:
+        """Return where a live body is, like `Kernel.sample`; UnknownExecutionError, ExecutionOverError."""
+        path = f"/scheduler/executions/{segment(execution_id)}/sample"
+        return await self._session.request("POST", path, BodySample, subject=execution_id)
 
     async def execution(self, execution_id: str) -> Execution:
         """Return the current state of an execution; UnknownExecutionError."""

@@ -15,6 +15,7 @@ from gnomon.engine.added_jobs import AddedJobs
 from gnomon.engine.admission import Admission
 from gnomon.engine.attached_schedulers import AttachedSchedulers
 from gnomon.engine.backfills import Backfills
+from gnomon.engine.body_samples import BodySamples
 from gnomon.engine.dependencies import Dependencies
 from gnomon.engine.deployments import DeploymentMark
 from gnomon.engine.finished_jobs import FinishedJobs
@@ -83,6 +84,7 @@ class KernelComponents(LogQueries):
     _is_stopping: bool
     _progress: ProgressRecorder
     _supervisor: Supervisor
+    _samples: BodySamples
     _timetable: Timetable
     _registry: JobRegistry
     _previewer: JobPreviewer

@@ -24,6 +24,7 @@ from gnomon.engine.attached_schedulers import AttachedSchedulers
 from gnomon.engine.attachment_commands import AttachmentCommands
 from gnomon.engine.backfills import Backfills
 from gnomon.engine.body_orders import BodyOrders
+from gnomon.engine.body_samples import BodySamples
 from gnomon.engine.dependencies import Dependencies
 from gnomon.engine.deployments import decide
 from gnomon.engine.finished_jobs import FinishedJobs
@@ -156,6 +157,7 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
         self._idempotency_lock = asyncio.Lock()
         self._order_lock = asyncio.Lock()
         self._hide_lock = asyncio.Lock()
+        self._samples = BodySamples(self.clock)
 
     async def start(self, owner: asyncio.Task[Any] | None) -> None:
         """Open the store, start the plugins, settle the runs of an earlier kernel, and start to keep time."""

@@ -104,6 +104,7 @@ class PassedCalls(KernelApi):
     execution = _question(KernelApi.execution)
     executions = _question(KernelApi.executions)
     live_runs = _question(KernelApi.live_runs)
+    sample = _question(KernelApi.sample)
     wait = _question(KernelApi.wait)
     wait_many = _question(KernelApi.wait_many)
     timing = _question(KernelApi.timing)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gnomon.api import JobView, LiveRun
+from gnomon.domain.body_sample import BodySample
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.kernel_health import Health, plugin_problems
@@ -16,6 +17,7 @@ from gnomon.domain.workers import WorkerView
 from gnomon.engine.components import KernelComponents
 from gnomon.engine.log_queries import on_kernel_loop
 from gnomon.engine.worker_views import read_workers
+from gnomon.errors import ExecutionOverError
 from gnomon.jobs.parameters import parameters_schema
 from gnomon.jobs.registered import own_job
 from gnomon.plugins.store_health import health_of
@@ -62,6 +64,15 @@ class KernelQueries(KernelComponents):
             for active in self._supervisor.bodies
             if active.execution.status == "running" and not active.is_over
         ]
+
+    @on_kernel_loop
+    async def sample(self, execution_id: str) -> BodySample:
+        if (active := self._supervisor.live(execution_id)) is not None:
+            return await self._samples.take(active)
+        execution = await self._get(execution_id)
+        if execution.is_over:
+            raise ExecutionOverError(execution_id, execution.status)
+        return BodySample(problem="its body has not begun, or another scheduler runs it", at=self.clock.now())
 
     @on_kernel_loop
     async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:

@@ -82,6 +82,7 @@ class PassedOrders(LogQueries):
     remove_member = _passed(KernelApi.remove_member)
     live_runs = _passed(KernelApi.live_runs)
     workers = _passed(KernelApi.workers)
+    sample = _passed(KernelApi.sample)
     preview_job = _passed(KernelApi.preview_job)
     order_job = _passed(KernelApi.order_job)
     order_jobs = _passed(KernelApi.order_jobs)
@@ -219,5 +220,5 @@ class PassedOrders(LogQueries):
         return self._sent.of_job(declared).definition()
 
 
-_HARMLESS = frozenset({"live_runs", "preview_job", "save_checkpoint", "workers"})
+_HARMLESS = frozenset({"live_runs", "preview_job", "sample", "save_checkpoint", "workers"})
 """Calls that may be carried out twice."""

@@ -6,12 +6,15 @@ import asyncio
 import os
 from typing import Any
 
+from gnomon.domain.body_sample import BodySample
 from gnomon.loop_guard import is_from_signal, raise_from_loop
 from gnomon.ports import Clock
 from gnomon.runners.base import Outcome, Run, Runner
 from gnomon.runners.calls import FINISHED, awaited_again, exit_if_forked
-from gnomon.runners.context import enter, leave
+from gnomon.runners.context import context_of_task, enter, leave
 from gnomon.runners.outcome import failure_outcome, success_outcome
+from gnomon.runners.process_usage import process_usage
+from gnomon.runners.stack_frames import awaiting_stacks
 from gnomon.tasks import ProtectedTask, end
 from gnomon.threads import in_thread, is_on_loop
 
@@ -24,6 +27,7 @@ class AsyncRunner(Runner):
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._tasks: dict[str, asyncio.Task[Any]] = {}
+        self._bodies: dict[str, Any] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process_id = os.getpid()
 
@@ -39,7 +43,8 @@ class AsyncRunner(Runner):
         started = self._clock.monotonic()
         try:
             args, kwargs = await _read_arguments(run) if run.reads_files else run.arguments()
-            value = await run.body.func(*args, **kwargs)
+            awaitable = self._bodies[run.execution.id] = run.body.func(*args, **kwargs)
+            value = await awaitable
             if type(value) not in FINISHED:
                 value = await awaited_again(value)
         except BaseException as exc:
@@ -57,11 +62,21 @@ class AsyncRunner(Runner):
         finally:
             leave(token)
             del self._tasks[run.execution.id]
+            self._bodies.pop(run.execution.id, None)
 
     def cancel(self, execution_id: str) -> None:
         """Cancel the task of the run."""
         if (task := self._tasks.get(execution_id)) is not None:
             end(task)
+
+    async def sample(self, execution_id: str) -> BodySample | None:
+        """Return where the body waits: it cannot run while this does, on the same loop."""
+        if (task := self._tasks.get(execution_id)) is None:
+            return None
+        context = getattr(task, "serves", None)
+        own = [one for one in asyncio.all_tasks() if context is not None and context_of_task(one) is context]
+        stacks = awaiting_stacks("the body", self._bodies.get(execution_id), own)
+        return BodySample(stacks=stacks, process=process_usage(os.getpid()))
 
 
 async def _read_arguments(run: Run) -> tuple[list[Any], dict[str, Any]]:

@@ -36,6 +36,7 @@ from typing import Any, ClassVar, Protocol
 
 import msgspec
 
+from gnomon.domain.body_sample import BodySample
 from gnomon.domain.events import FailedReason
 from gnomon.domain.execution import Execution
 from gnomon.domain.own_copies import own_value
@@ -205,5 +206,13 @@ class Runner(ABC):
         """Return the workers that run the bodies and the queues in which they wait; None for bodies in this process.
 
         Called when an operator looks, with a time limit of a few seconds; what it raises is shown as a problem.
+        """
+        return None
+
+    async def sample(self, execution_id: str) -> BodySample | None:  # noqa: ARG002 - for runners that can look
+        """Return where a running body is in its code, and what its process uses; None for a runner that cannot look.
+
+        Called when an operator looks, for any id, with a time limit of some seconds; what it raises is shown as a
+        problem. It neither stops the body nor slows it down, and returns no values of variables: they may be secrets.
         """
         return None

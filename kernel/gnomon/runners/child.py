@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 
 import structlog
@@ -26,6 +27,7 @@ from gnomon.jobs.body import make_body
 from gnomon.jobs.job import Job
 from gnomon.jobs.secrets import open_arguments
 from gnomon.runners.base import Outcome
+from gnomon.runners.body_place import BodyPlace
 from gnomon.runners.calls import call_body
 from gnomon.runners.child_protocol import (
     Assignment,
@@ -37,6 +39,8 @@ from gnomon.runners.child_protocol import (
     OrderSent,
     ProgressReport,
     Result,
+    Sampled,
+    SampleRequest,
     SecretsHidden,
     SecretsRead,
     SignOfLife,
@@ -49,6 +53,7 @@ from gnomon.runners.orders import Answer, BodyOrder
 from gnomon.runners.outcome import failure_outcome, sent_fields, success_outcome
 from gnomon.runners.progress_fields import ProgressFields
 from gnomon.runners.remote_orders import OrderAnswer, RemoteOrders
+from gnomon.runners.stack_dump import write_on_signal
 from gnomon.text import writable
 
 SIGN_OF_LIFE_INTERVAL_S = 1.0
@@ -115,6 +120,7 @@ class ChildContext(Context):
         super().__init__(execution, pipe, rate=rate)
         self.pipe = pipe
         self.secrets_hidden = threading.Event()
+        self.place = BodyPlace(owns_process=True)
         self.orders = RemoteOrders(lambda number, order: pipe.send(OrderSent(number, order)))
         self._process_id = os.getpid()
 
@@ -146,12 +152,17 @@ class ChildContext(Context):
 
 
 def main() -> None:
-    """Run one body and send its result. The first arguments are the descriptors of the pipes from and to the kernel."""
-    reading, writing = int(sys.argv[1]), int(sys.argv[2])
+    """Run one body and send its result.
+
+    The first arguments are the descriptors of the pipes from and to the kernel, and of the file for dumps, if any.
+    """
+    reading, writing, *dumps = map(int, filter(None, sys.argv[1:4]))
     sys.argv[1:] = []  # the rest is sys.path; none of it concerns the body
     process_id = os.getpid()
-    for descriptor in (reading, writing):
+    for descriptor in (reading, writing, *dumps):
         os.set_inheritable(descriptor, False)
+    for descriptor in dumps:
+        write_on_signal(descriptor)
     messages = _messages(reading)
     assignment = next(messages)
     assert isinstance(assignment, Assignment)  # noqa: S101 - the kernel sends it first
@@ -178,6 +189,8 @@ def _read_messages(messages: Iterator[MessageToChild], context: ChildContext) ->
             context.request_cancel()
         elif isinstance(message, SecretsHidden):
             context.secrets_hidden.set()
+        elif isinstance(message, SampleRequest):
+            context.pipe.send(Sampled(message.number, context.place.sample()))
         elif isinstance(message, OrderAnswered):
             context.orders.answered(message.number, OrderAnswer(message.result, message.failure))
 
@@ -194,7 +207,7 @@ def _run(assignment: Assignment, context: ChildContext) -> Result:
         body = make_body(Job(id=execution.job_id, func=assignment.func, args=execution.args, kwargs=execution.kwargs))
         started = time.monotonic()
         with entered(context):
-            value = call_body(body, args, kwargs, context, _run_on_loop)
+            value = call_body(body, args, kwargs, context, partial(_run_on_loop, context.place))
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the body has ended: its result must be sent whole
         context.flush()
         outcome = success_outcome(value, time.monotonic() - started, context.mask)
@@ -211,14 +224,14 @@ def _result(outcome: Outcome) -> Result:
     return Result(**sent_fields(outcome))
 
 
-def _run_on_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
+def _run_on_loop(place: BodyPlace, coroutine: Coroutine[Any, Any, Any]) -> Any:
     async def cancellable() -> Any:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - asyncio.run made it
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         return await coroutine
 
-    return asyncio.run(cancellable())
+    return place.run(cancellable())
 
 
 def _set_limits(assignment: Assignment) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from gnomon.domain.body_sample import BodySample
 from gnomon.domain.execution import Execution
 from gnomon.runners.base import Snooze
 from gnomon.runners.orders import BodyOrder, OrderFailure
@@ -49,6 +50,19 @@ class OrderAnswered(msgspec.Struct, frozen=True, tag="answered"):
     number: int
     result: Any = None
     failure: OrderFailure | None = None
+
+
+class SampleRequest(msgspec.Struct, frozen=True, tag="sample"):
+    """Asks where the body is in its code; the answer has the same number."""
+
+    number: int
+
+
+class Sampled(msgspec.Struct, frozen=True, tag="sampled"):
+    """Answers SampleRequest."""
+
+    number: int
+    sample: BodySample
 
 
 class ProgressReport(msgspec.Struct, frozen=True, tag="progress"):
@@ -95,8 +109,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, tag="result"):
     snooze: Snooze | None = None
 
 
-MessageToChild = Assignment | CancelRequest | SecretsHidden | OrderAnswered
-MessageToKernel = ProgressReport | SignOfLife | LogRecord | SecretsRead | OrderSent | Result
+MessageToChild = Assignment | CancelRequest | SecretsHidden | OrderAnswered | SampleRequest
+MessageToKernel = ProgressReport | SignOfLife | LogRecord | SecretsRead | OrderSent | Sampled | Result
 
 to_child: msgspec.json.Decoder[MessageToChild] = msgspec.json.Decoder(MessageToChild)
 to_kernel: msgspec.json.Decoder[MessageToKernel] = msgspec.json.Decoder(MessageToKernel)

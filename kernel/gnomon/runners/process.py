@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from gnomon.domain.body_sample import BodySample
 from gnomon.jobs.job import Job
 from gnomon.logs import get_logger
 from gnomon.ports import Clock
@@ -27,14 +28,17 @@ from gnomon.runners.child_protocol import (
     OrderSent,
     ProgressReport,
     Result,
+    Sampled,
     SecretsHidden,
     SecretsRead,
     SignOfLife,
     encode_to_child,
 )
+from gnomon.runners.child_samples import ChildSamples
 from gnomon.runners.context import PROGRESS_RATE
 from gnomon.runners.orders import OrderFailure
 from gnomon.runners.outcome import failure_outcome, sent_fields
+from gnomon.runners.stack_dump import StackDump
 from gnomon.subprocesses.lines import LineReader
 from gnomon.subprocesses.monitored import OUTPUT_LINGER_S, Command, MonitoredProcess, MonitorLostError, monitored
 from gnomon.tasks import protected
@@ -48,7 +52,7 @@ STDERR_TAIL = 20
 EXIT_TIMEOUT_S = 5.0
 """How long a child may take to exit after it has sent its result, before it is killed."""
 
-PROGRAM = "import sys; sys.path[:] = sys.argv[3:]; from gnomon.runners.child import main; main()"
+PROGRAM = "import sys; sys.path[:] = sys.argv[4:]; from gnomon.runners.child import main; main()"
 """Not `-m`: that finds gnomon only by a PYTHONPATH, which every Python that the body starts would inherit."""
 
 
@@ -57,6 +61,7 @@ class Child(msgspec.Struct, eq=False):
 
     process: MonitoredProcess
     requests: asyncio.WriteTransport
+    samples: ChildSamples
     result: Result | None = None
     is_cancelled: bool = False
     exit_timer: asyncio.TimerHandle | None = None
@@ -92,6 +97,11 @@ class ProcessRunner(Runner):
             child.requests.write(encode_to_child(CancelRequest()))
             child.process.terminate()
 
+    async def sample(self, execution_id: str) -> BodySample | None:
+        """Return the answer of the child, in which another thread gives it."""
+        child = self._children.get(execution_id)
+        return None if child is None or child.result is not None else await child.samples.take()
+
     async def _run_child(self, run: Run, started: float) -> Outcome:
         assignment = encode_to_child(_assignment(run))
         stderr: deque[str] = deque(maxlen=STDERR_TAIL)
@@ -100,13 +110,14 @@ class ProcessRunner(Runner):
         async with contextlib.AsyncExitStack() as stack:
             from_kernel, to_child = (stack.enter_context(end) for end in _pipe())
             from_child, to_kernel = (stack.enter_context(end) for end in _pipe())
-            command = _command(run, from_kernel.fileno(), to_kernel.fileno())
+            dump = stack.enter_context(contextlib.closing(StackDump()))
+            command = _command(run, from_kernel.fileno(), to_kernel.fileno(), dump.descriptor)
             process = await stack.enter_async_context(monitored(command, output, errors))
             from_kernel.close()
             to_kernel.close()
             requests, _ = await asyncio.get_running_loop().connect_write_pipe(asyncio.BaseProtocol, to_child)
             stack.callback(requests.close)
-            child = self._children[run.execution.id] = Child(process, requests)
+            child = self._children[run.execution.id] = Child(process, requests, ChildSamples(requests, process, dump))
             stack.callback(self._children.pop, run.execution.id)
             requests.write(assignment)
             if run.context.cancel_requested:  # while it was being started
@@ -143,14 +154,15 @@ def _pipe() -> tuple[BinaryIO, BinaryIO]:
     return os.fdopen(reading, "rb", buffering=0), os.fdopen(writing, "wb", buffering=0)
 
 
-def _command(run: Run, reading: int, writing: int) -> Command:
+def _command(run: Run, reading: int, writing: int, dump: int | None) -> Command:
+    descriptors = [str(reading), str(writing), "" if dump is None else str(dump)]
     return Command(
-        [sys.executable, "-u", "-c", PROGRAM, str(reading), str(writing), *sys.path],
+        [sys.executable, "-u", "-c", PROGRAM, *descriptors, *sys.path],
         environment=os.environ,
         grace=run.cancel_grace,
         cleanup_grace=0.0,
         whole_group=False,
-        pass_fds=(reading, writing),
+        pass_fds=(reading, writing) if dump is None else (reading, writing, dump),
     )
 
 
@@ -193,6 +205,8 @@ def _receive(run: Run, child: Child, decoder: FrameDecoder, frame: bytes) -> Non
         child.requests.write(encode_to_child(SecretsHidden()))
     elif isinstance(message, OrderSent):
         _carry_out(run, child, message)
+    elif isinstance(message, Sampled):
+        child.samples.answered(message)
     elif message is not None and child.result is None:
         child.result = message
         # Real time: the exit of an interpreter does not follow a virtual clock.

@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 import pytest
 
+from gnomon.domain.body_sample import MOST_FRAMES, MOST_STACKS
 from gnomon.domain.workers import WorkerView
 from gnomon.runners.base import DurableLog, Runner
 from gnomon.runners.outcome import ERROR_LIMIT, VALUE_LIMIT
@@ -275,6 +276,27 @@ class RunnerContract(ReportContract):
         bench.runner.withdraw(ended_run.execution.id)
 
         assert (await bench.outcome(bench.make_run(f"add{one}", a=1))).is_success
+
+    # A look into a body
+
+    async def test_a_look_into_a_body_finds_its_function_and_lets_it_go_on(self, bench: Bench, suffix: str) -> None:
+        if type(bench.runner).sample is Runner.sample:
+            pytest.skip("the runner does not look into bodies")
+        run = bench.make_run(f"wait{suffix}", here=str(bench.here))
+        task = bench.start(run)
+        await bench.witnessed("body.begun")
+
+        sample = await bench.runner.sample(run.execution.id)
+        bench.allow()
+
+        assert (await ended(task)).value == "body has ended"
+        assert sample is not None
+        assert sample.problem is None, sample
+        assert 0 < len(sample.stacks) <= MOST_STACKS
+        assert sample.stacks[0].frames[0].function == f"wait{suffix}"
+        assert all(0 < len(stack.frames) <= MOST_FRAMES for stack in sample.stacks)
+        for execution_id in (NOBODY, run.execution.id):
+            assert await bench.runner.sample(execution_id) is None
 
     # Several runs, and a kernel that does not wait
 

@@ -14,6 +14,7 @@ import msgspec
 
 from gnomon import Event, Execution, GnomonError, KernelApi, LogLine, UnknownExecutionError, UnknownJobError
 from gnomon.api import JobOrdered, JobView, LiveRun, Triggered
+from gnomon.domain.body_sample import BodySample
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.estimates import Timing
 from gnomon.domain.events import AlertEvent, RecordedFact
@@ -218,6 +219,10 @@ class ScopedKernel:
 
     async def live_runs(self) -> list[LiveRun]:
         return [run for run in await self._kernel.live_runs() if await self.has(run.job.id)]
+
+    async def sample(self, execution_id: str) -> BodySample:
+        await self._expect_execution_of_act(execution_id)
+        return await self._kernel.sample(execution_id)
 
     async def wait_many(self, execution_ids: Iterable[str]) -> list[Execution]:
         return [await self.wait(execution_id) for execution_id in execution_ids]

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from gnomon import ExecutionQuery, KernelApi, UnknownJobError
 from gnomon.domain import codec
+from gnomon.domain.body_sample import BodySample
 from gnomon.domain.brief import brief_list
 from gnomon.domain.execution import Status
 from gnomon.domain.labels import MOST_LABELS, parse_label
@@ -95,6 +96,7 @@ def routes() -> list[Route]:
         Route(path=itself, handler=get_execution, errors=(404,), **look),
         Route(path=f"{one}/events", handler=get_events, errors=(404,), **look),
         Route(path=f"{one}/cancel", handler=cancel, status=202, **(act | {"role": "operator"})),
+        Route(path=f"{one}/sample", handler=sample, **(act | {"role": "operator"})),
         Route(path=f"{one}/mark-failed", handler=mark_failed, **(act | {"role": "admin"})),
         Route(path=itself, handler=hide, **(act | {"method": "DELETE", "role": "admin"})),
     ]
@@ -129,6 +131,11 @@ async def get_events(request: web.Request, execution_id: str) -> list[JsonObject
 async def cancel(request: web.Request, execution_id: str, query: ActionReason) -> Record:
     """Request the cancellation of a run; one that has not started is cancelled at once."""
     return Record.of(await kernel_of(request).cancel(execution_id, actor=actor_of(request), reason=query.reason))
+
+
+async def sample(request: web.Request, execution_id: str) -> BodySample:
+    """Return where a running body is in its code, and what its process uses, without values of variables."""
+    return await kernel_of(request).sample(execution_id)
 
 
 async def mark_failed(request: web.Request, execution_id: str, query: FailOptions) -> Record:

@@ -58,6 +58,26 @@ async def ended(job: Job, broker: RedisServer, *others: Job) -> Execution:
         return await kernel.end_of(await run_of(kernel, job.id))
 
 
+async def test_an_operator_looks_into_the_process_of_a_worker(
+    broker: RedisServer, worker: CeleryWorker, tmp_path: Path, eventually: Eventually
+) -> None:
+    gate = tmp_path / "gate"
+    async with celery_kernel(broker.url, holding("hold", gate)) as kernel:
+        run = await run_of(kernel, "hold")
+        await has_begun(gate, eventually)
+        await until(kernel, run, eventually, lambda one: one.status == "running")
+        sample = await kernel.sample(run)
+        gate.touch()
+        assert (await kernel.end_of(run)).status == "success"
+
+    assert (sample.problem, sample.runner, sample.is_shared) == (None, "celery", False)
+    frames = sample.stacks[0].frames
+    assert frames[0].function == "hold"
+    assert Path(frames[0].file).read_text().splitlines()[frames[0].line - 1].strip() == frames[0].source
+    assert sample.process is not None
+    assert sample.cpu_s is not None
+
+
 async def test_progress_lines_and_result_arrive_as_from_a_thread(broker: RedisServer, worker: CeleryWorker) -> None:
     async with celery_kernel(broker.url, body("talk")) as kernel:
         run = await run_of(kernel, "talk")

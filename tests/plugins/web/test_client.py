@@ -156,7 +156,11 @@ async def test_jobs_are_paused_and_resumed_with_a_reason_and_runs_cancelled(serv
         assert not (await client.resume("job")).paused
         waiting = (await client.trigger("job")).execution.id
 
+        (running,) = (await ask.kernel.job("job")).running
+        functions = [frame.function for frame in (await client.sample(running)).stacks[0].frames]
         cancelled = await client.cancel(waiting, reason="not today")
+
+        assert functions[0].endswith("slow")
 
         assert (cancelled.status, cancelled.reason) == ("cancelled", "not today")
         with pytest.raises(ExecutionOverError, match=f"execution {waiting} has already ended .cancelled."):

@@ -19,6 +19,7 @@ from gnomon.cli.access.stored_log import find_store, open_log, require_shared
 from gnomon.deployment.assembly import assemble
 from gnomon.deployment.config import Config
 from gnomon.deployment.reload import Reloaded
+from gnomon.domain.body_sample import BodySample
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.estimates import TYPICAL_RUNS, timing
 from gnomon.domain.events import Event, RecordedFact
@@ -229,6 +230,10 @@ class LocalKernel:
 
     async def log_lines(self, execution_id: str, after: int, limit: int) -> list[LogLine]:
         return await (await self.log()).log(execution_id, after, limit)
+
+    async def sample(self, execution_id: str) -> BodySample:
+        found: BodySample = await self._order("sample", execution_id)
+        return found
 
     async def actions(self, query: ActionQuery) -> ActionPage:
         return await (await self.log()).actions(query)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, Self
 from gnomon.api import Triggered
 from gnomon.cli.access.job_listing import JobListing
 from gnomon.cli.access.shown_job import JobPause, Order, ShownJob
+from gnomon.domain.body_sample import BodySample
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.estimates import Timing
 from gnomon.domain.events import Event
@@ -134,6 +135,9 @@ class ReachedKernel(Protocol):
 
     async def log_lines(self, execution_id: str, after: int, limit: int) -> list[LogLine]:
         """Return the log lines of a run whose numbers are greater than `after`."""
+
+    async def sample(self, execution_id: str) -> BodySample:
+        """Return where a running body is in its code; this needs a running kernel."""
 
     async def actions(self, query: ActionQuery) -> ActionPage:
         """Return a page of what operators did, newest first."""

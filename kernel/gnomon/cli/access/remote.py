@@ -17,6 +17,7 @@ from gnomon.cli.access.reached_kernel import RunState
 from gnomon.cli.access.shown_job import JobPause, Order, ShownJob, problem_lines, shown_elsewhere
 from gnomon.client import Client, ClientError, JobStatistics, JobSummary, LabelNames, LabelStatistics
 from gnomon.client.alerts import Verb
+from gnomon.domain.body_sample import BodySample
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
@@ -188,6 +189,9 @@ class RemoteKernel:
 
     async def log_lines(self, execution_id: str, after: int, limit: int) -> list[LogLine]:
         return await self._client.log(execution_id, after, limit)
+
+    async def sample(self, execution_id: str) -> BodySample:
+        return await self._client.sample(execution_id)
 
     async def actions(self, query: ActionQuery) -> ActionPage:
         found = ActionPage([], 0)

@@ -1,4 +1,4 @@
-"""`gnomon runs`: list runs; `runs show`, `runs logs` and `runs tail` show one, its log lines, or what happens now."""
+"""`gnomon runs`: list runs; subcommands show one, its log lines, where it is in its code, or what happens now."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from gnomon.cli.access.reached_kernel import ReachedKernel
+    from gnomon.domain.body_sample import BodySample
     from gnomon.domain.events import Event
     from gnomon.domain.execution import Execution, Status
     from gnomon.domain.records import ExecutionQuery, Page
@@ -124,6 +125,38 @@ def logs(
 
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(print_all())
+
+
+@command.command("stack")
+@click.argument("execution_id", metavar="ID")
+@config_option
+@url_option
+@json_option
+@click.pass_context
+def stack(ctx: click.Context, execution_id: str, config: Path | None, url: str | None, as_json: bool) -> None:
+    """Show where a running body is in its code, and the CPU time and memory of its process.
+
+    The calls are shown as a traceback is, the most recent one last, without values of variables. Call it again to see
+    whether the body moves. Exits with 1 where nothing could be found.
+    """
+    from gnomon.cli import EXIT_FAILURE
+    from gnomon.cli.access.short_ids import find_run
+    from gnomon.cli.output.body_stack import print_sample
+    from gnomon.cli.output.json_output import print_json
+
+    kernel = _reach(ctx, config, url)
+
+    async def look() -> BodySample:
+        async with kernel:
+            return await kernel.sample((await find_run(kernel, execution_id)).id)
+
+    sample = asyncio.run(look())
+    if as_json or outer_options(ctx).get("as_json"):
+        print_json(sample)
+    else:
+        print_sample(sample, kernel.zone)
+    if not sample.stacks:
+        ctx.exit(EXIT_FAILURE)
 
 
 @command.command("tail")

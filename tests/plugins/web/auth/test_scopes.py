@@ -374,6 +374,7 @@ async def test_a_stream_of_progress_ends_when_its_job_leaves_the_scope(
         ("POST", "/scheduler/jobs/{job}/trigger"),
         ("POST", "/scheduler/trigger"),
         ("POST", "/scheduler/executions/{run}/cancel"),
+        ("POST", "/scheduler/executions/{run}/sample"),
     ],
 )
 async def test_an_act_outside_of_the_scope_is_in_the_history_of_others(

@@ -253,10 +253,28 @@ async def test_a_finished_run_can_be_neither_cancelled_nor_marked_failed(serve: 
 
 
 async def test_actions_on_an_unknown_execution_are_404(serve: Any) -> None:
+    acts = ("cancel", "mark-failed", "sample")
     async with serve(tick) as ask:
-        answers = [await ask("POST", f"/scheduler/executions/{'0' * 24}/{what}") for what in ("cancel", "mark-failed")]
+        answers = [await ask("POST", f"/scheduler/executions/{'0' * 24}/{what}") for what in acts]
 
-    assert [answer.status for answer in answers] == [404, 404]
+    assert [answer.status for answer in answers] == [404] * 3
+
+
+async def test_an_operator_looks_into_a_running_body(serve: Any) -> None:
+    async with serve(waits) as ask:
+        execution_id = (await ask.kernel.trigger("waits")).execution.id
+        path = f"/scheduler/executions/{execution_id}/sample"
+        found = await ask("POST", path, as_="operator")
+        await ask.kernel.cancel(execution_id)
+        await ask.kernel.wait(execution_id)
+        over = await ask("POST", path, as_="operator")
+
+    (stack,) = found.json["stacks"]
+    assert [frame["function"] for frame in stack["frames"]] == ["waits", "Event.wait"]
+    assert stack["frames"][0]["source"] == "await asyncio.Event().wait()"
+    assert (found.json["runner"], found.json["is_shared"], found.json["problem"]) == ("async", True, None)
+    assert over.status == 409
+    assert "has already ended (cancelled)" in over.json["detail"]
 
 
 async def test_an_admin_ends_a_run_that_ignores_cancellation(serve: Any) -> None:
