@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
+import msgspec
 from bson import ObjectId
 
 from gnomon.domain.events import Event
@@ -170,9 +171,10 @@ async def executions(server: Server, query: ExecutionQuery, below: Cursor | None
     page is read by date from the index, except for its first and last group, which are read separately.
     """
     try:
-        return await _executions(server, query, below)
+        page = await _executions(server, query, below)
     except ForeignDocumentError:
-        return await _executions(server, query, below)
+        page = await _executions(server, query, below)
+    return page if query.counts else msgspec.structs.replace(page, total=len(page.items))
 
 
 AT_ONCE = 16
@@ -205,7 +207,7 @@ async def _executions(server: Server, query: ExecutionQuery, below: Cursor | Non
     if query.per_job is not None:
         return await _newest_of_each_job(server, query, query.per_job)
     where = own_only(server, schema.EXECUTIONS, _where(query))
-    total = await _count(server, where, query)
+    total = await _count(server, where, query) if query.counts else 0
     if not query.hidden:
         where = {"$and": [where, {"gnomon.hidden": None}]}
     if query.sort != NEWEST_FIRST:

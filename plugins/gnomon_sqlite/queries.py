@@ -61,6 +61,7 @@ def executions(reader: Reader, query: ExecutionQuery, start: Cursor | None) -> P
         rows = _rows(reader, query, order, [order.after(part, start) for part in parts]) if parts else []
     items = rows[: max(query.limit, 0)]
     has_more = bool(items) and len(rows) > len(items)
+    total = total if query.counts else len(items)
     return Page(items, total, write_cursor(cursor_of(items[-1], query.sort)) if has_more else None)
 
 
@@ -176,7 +177,7 @@ def _parts(connection: sqlite3.Connection, query: ExecutionQuery) -> tuple[list[
     if flushed is None:
         flushed = [in_cell(query, *cell) for cell in cells]
     _, n_unflushed = _counted(connection, [unflushed])
-    if not has_ranges(query):
+    if not (has_ranges(query) and query.counts):
         return [*flushed, unflushed], sum(cells.values()) + n_unflushed
     _, n_flushed = _counted(connection, flushed)
     return [*flushed, unflushed], n_flushed + n_unflushed

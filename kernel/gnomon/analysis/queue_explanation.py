@@ -20,7 +20,7 @@ async def slot_holders(store: Store, job_id: str | None = None) -> list[Executio
     """Return the newest runs, of one job or of all, that take a slot: they run, or wait in a queue elsewhere."""
     holders: list[Execution] = []
     for status in ("running", "scheduled"):
-        query = ExecutionQuery(job_id=job_id, status=(status,), limit=MOST_HOLDERS, brief=True)
+        query = ExecutionQuery(job_id=job_id, status=(status,), limit=MOST_HOLDERS, brief=True, counts=False)
         holders += [run for run in (await store.executions(query)).items if run.status == "running" or run.handed_to]
     return holders
 

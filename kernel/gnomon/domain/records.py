@@ -59,6 +59,8 @@ class ExecutionQuery(msgspec.Struct, frozen=True, kw_only=True):
     may see. With `brief`, a store may cut what is longer than `gnomon.domain.brief.BRIEF_BYTES`, as `brief` does, to
     keep it out of memory; callers cut what it leaves.
 
+    Without `counts`, the matches are not counted, which a store may save much work: `total` is that of the page.
+
     With `per_job`, the list has the newest `per_job` matches of each job, all on one page: `sort`, `limit`, `offset`
     and `cursor` do not apply, and `total` counts these.
     """
@@ -82,6 +84,7 @@ class ExecutionQuery(msgspec.Struct, frozen=True, kw_only=True):
     brief: bool = False
     scope: JobScope | None = None
     per_job: int | None = None
+    counts: bool = True
 
     @property
     def scopes(self) -> list[JobScope]:

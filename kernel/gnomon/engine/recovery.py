@@ -87,6 +87,7 @@ async def recent_starts(store: Store, rate: Rate, job_ids: Iterable[str], now: d
             hidden=True,
             limit=min(rate.count, 500),
             brief=True,
+            counts=False,
         )
         found = [execution async for execution in _pages(store, query, rate.count)]
         ages += [(now - one.timestamp).total_seconds() for one in found if one.runner is not None]
@@ -94,7 +95,7 @@ async def recent_starts(store: Store, rate: Rate, job_ids: Iterable[str], now: d
 
 
 async def _all(store: Store, status: Status) -> list[Execution]:
-    return [execution async for execution in _pages(store, ExecutionQuery(status=(status,), limit=200))]
+    return [execution async for execution in _pages(store, ExecutionQuery(status=(status,), limit=200, counts=False))]
 
 
 async def _pages(store: Store, query: ExecutionQuery, most: float = float("inf")) -> AsyncIterator[Execution]:

@@ -260,7 +260,9 @@ class Follower(PassedOrders):
         return self._jobs.one(job_id, states, known)
 
     async def _live_runs(self, job_id: str | None) -> list[Execution]:
-        query = ExecutionQuery(job_id=job_id, status=("scheduled", "running"), limit=MOST_LIVE, brief=True)
+        query = ExecutionQuery(
+            job_id=job_id, status=("scheduled", "running"), limit=MOST_LIVE, brief=True, counts=False
+        )
         return list((await self._store.executions(query)).items)
 
     def _view(self, state: JobState, registered: RegisteredJob, live: Iterable[Execution]) -> JobView:

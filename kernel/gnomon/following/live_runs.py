@@ -57,7 +57,9 @@ class LiveRuns:
         if isinstance(led, events.KernelStarted):
             self._set_groups(led.groups)
             await self._count_starts(store, now)
-        query: ExecutionQuery | None = ExecutionQuery(status=("scheduled", "running"), limit=PAGE, brief=True)
+        query: ExecutionQuery | None = ExecutionQuery(
+            status=("scheduled", "running"), limit=PAGE, brief=True, counts=False
+        )
         newest_first = []
         while query is not None:
             page = await store.executions(query)

@@ -85,7 +85,8 @@ class MemoryStore(Store):
         rest = [e for e in found if start is None or start.is_before(e)][query.offset :]
         items = [own_view(e) for e in rest[: query.limit]]
         more = bool(items) and len(rest) > len(items)
-        return Page(items, len(found), write_cursor(cursor_of(items[-1], query.sort)) if more else None)
+        total = len(found) if query.counts else len(items)
+        return Page(items, total, write_cursor(cursor_of(items[-1], query.sort)) if more else None)
 
     async def jobs(self, job_ids: Collection[str] | None = None, *, removed: bool = True) -> list[JobState]:
         self._check_open()

@@ -37,7 +37,7 @@ async def newest_time(store: Store, now: datetime) -> datetime | None:
     executions from the future.
     """
     after = max(await store.head() - NEWEST_EVENTS, 0)
-    query = ExecutionQuery(since=now, limit=1, hidden=True, brief=True)
+    query = ExecutionQuery(since=now, limit=1, hidden=True, brief=True, counts=False)
     newest, ahead = await at_once(store.read(after, NEWEST_EVENTS), store.executions(query))
     times = [*(event.at for event in newest), *(execution.timestamp for execution in ahead.items)]
     return max((at for at in times if at > now), default=None)

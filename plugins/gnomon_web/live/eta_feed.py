@@ -49,7 +49,7 @@ async def _present(request: web.Request) -> dict[str, Eta]:
     kernel = kernel_of(request)
     if not kernel.health().running:
         return {}
-    query = ExecutionQuery(status=("running",), limit=MOST_RUNS, brief=True)
+    query = ExecutionQuery(status=("running",), limit=MOST_RUNS, brief=True, counts=False)
     return await etas_of(request, (await kernel.executions(query)).items)
 
 

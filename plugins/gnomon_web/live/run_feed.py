@@ -168,7 +168,7 @@ class RunFeed:
     async def _view(self, job_id: str) -> RunView:
         """Return an empty view, with the past runs that the remaining time is estimated from."""
         if self._past is None:
-            query = ExecutionQuery(job_id=job_id, status=("success",), limit=TYPICAL_RUNS, brief=True)
+            query = ExecutionQuery(job_id=job_id, status=("success",), limit=TYPICAL_RUNS, brief=True, counts=False)
             self._past = (await self._kernel.executions(query)).items
         return RunView(self._past)
 
