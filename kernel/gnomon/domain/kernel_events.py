@@ -34,7 +34,9 @@ class KernelLed(KernelEvent, frozen=True, kw_only=True, tag="kernel_led"):
     `start`: it was started. `take_over`: it followed the kernel that led before. `reload`: its definitions were
     replaced. `deployment` is a number that rises with each other set of definitions, and `digest` is that of the set.
     `revision` is that of these definitions, where the program gives one, and `newest_revision` the newest one so far;
-    they differ after a reload has gone back to an older one. `versions` are those of `kernel_started`.
+    they differ after a reload has gone back to an older one. `versions` are those of `kernel_started`. `actor` is who
+    put other definitions in force than the log had: who asked for the reload, with the `reason`, or the user that the
+    process runs as.
     """
 
     pid: int
@@ -44,6 +46,8 @@ class KernelLed(KernelEvent, frozen=True, kw_only=True, tag="kernel_led"):
     revision: str | None = None
     newest_revision: str | None = None
     versions: dict[str, str] = {}
+    actor: str | None = None
+    reason: str | None = None
 
 
 class KernelStopped(KernelEvent, frozen=True, kw_only=True, tag="kernel_stopped"):

@@ -90,6 +90,12 @@ def _accepted(event: events.KernelStarted) -> Action | None:
     return _act(event, "accept_rollback", detail=lost.words)
 
 
+def _deployed(event: events.KernelLed) -> Action:
+    revision = f" of revision {event.revision}" if event.revision is not None else ""
+    what = f"deployment {event.deployment}{revision} by a {event.why.replace('_', ' ')}"
+    return _act(event, "deploy", detail=f"{what}: {event.reason}" if event.reason else what)
+
+
 def _refused_at_once(event: events.ActRefused) -> Action:
     more = (
         f" ({event.left_out} more refused acts of {event.actor} before it were not recorded)" if event.left_out else ""
@@ -148,6 +154,7 @@ _ACTIONS: Final[dict[type[Event], Callable[[Any], Action | None]]] = {
     events.ActionImported: _imported,
     events.Hidden: lambda event: _act(event, "hide"),
     events.KernelStarted: _accepted,
+    events.KernelLed: _deployed,
     events.KernelStopped: lambda event: _act(event, "step_down", detail=event.reason) if event.actor else None,
     events.ActRefused: _refused_at_once,
     events.LoggedIn: lambda event: _act(event, "log_in", detail=f"{event.via} from {event.address}"),

@@ -123,7 +123,7 @@ class Page(msgspec.Struct, frozen=True):
 class Action(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An action of an operator, derived from an event: `trigger`, `pause`, `resume`, `cancel`, `describe` or another.
 
-    `accept_rollback` concerns no job: its `job_id` is empty.
+    `accept_rollback` and `deploy` concern no job: their `job_id` is empty.
 
     A failed one was refused: a manual run by a guard, or any act because of an unknown job, a run that is over, or
     arguments that do not fit. `error_message` has the cause. `job_id` is the job as it was asked for, empty where only

@@ -70,10 +70,11 @@ class DeploymentMark(msgspec.Struct, frozen=True):
 class Decision(msgspec.Struct, frozen=True):
     """The deployment that counts. `jobs` are those of the log, where they replace the ones of the process.
 
-    `problem` says that the process is of an older revision.
+    `logged` is the number of the one before. `problem` says that the process is of an older revision.
     """
 
     mark: DeploymentMark
+    logged: int
     jobs: list[RegisteredJob] | None = None
     problem: str | None = None
 
@@ -159,15 +160,17 @@ def decide_deployment(
         problem = f"{behind(logged, revision)}: it leads with the definitions of the log; {_way_back(logged)}"
         log.warning("this process is of an older revision", problem=problem)
         way_back = f", or give it a revision above {logged.newest} to go back"
-        return Decision(logged, None if own == logged.digest else _jobs_of_log(states, defined, way_back), problem)
+        return Decision(
+            logged, logged.number, None if own == logged.digest else _jobs_of_log(states, defined, way_back), problem
+        )
     if seen is None or logged.number <= seen or logged.digest == own or logged.is_before(revision):
-        return Decision(logged.followed_by(own, revision))
+        return Decision(logged.followed_by(own, revision), logged.number)
     log.warning(
         "another deployment was made since this process was started: its definitions stay, and those of this process "
         "count when it is started again",
         deployment=logged.number,
     )
-    return Decision(logged, _jobs_of_log(states, defined))
+    return Decision(logged, logged.number, _jobs_of_log(states, defined))
 
 
 def problem_of_follower(logged: DeploymentMark, revision: Revision | None) -> str | None:

@@ -158,8 +158,8 @@ class JobCommands(KernelComponents):
             mark = reloaded(self._deployment, digest_of(defined), own_revision)
             self.revision, self._revision_problem = own_revision, None
             if mark != self._deployment:
-                self._deployment = mark
-                self._facts.led("reload", mark)
+                before, self._deployment = self._deployment.number, mark
+                self._facts.led("reload", mark, before, actor, reason)
         return found
 
     @property

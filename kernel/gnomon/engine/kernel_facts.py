@@ -64,8 +64,19 @@ class KernelFacts:
             groups={name: msgspec.to_builtins(group) for name, group in groups.items()},
         )
 
-    def led(self, why: Literal["start", "take_over", "reload"], mark: DeploymentMark) -> None:
-        """Record that the kernel leads with the definitions of a deployment."""
+    def led(
+        self,
+        why: Literal["start", "take_over", "reload"],
+        mark: DeploymentMark,
+        before: int,
+        actor: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Record that the kernel leads with the definitions of a deployment; `before` is the number of the last one.
+
+        Where they are other definitions, the actor of a reload has put them in force, else the user of this process.
+        """
+        is_other = 0 < before < mark.number
         self.record(
             events.KernelLed,
             pid=os.getpid(),
@@ -75,6 +86,8 @@ class KernelFacts:
             revision=_text(mark.revision),
             newest_revision=_text(mark.newest),
             versions=self._software,
+            actor=(actor if why == "reload" else _user()) if is_other else None,
+            reason=reason if is_other else None,
         )
 
     @property

@@ -321,7 +321,7 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
         self._deployment, self._revision_problem = decision.mark, decision.problem
         if decision.jobs is not None:
             self._jobs.replace_defined(decision.jobs)
-        self._facts.led("start" if seen is None else "take_over", self._deployment)
+        self._facts.led("start" if seen is None else "take_over", self._deployment, decision.logged)
 
     def _publish(self, events: Sequence[Event]) -> None:
         self._dispatcher.publish(events)

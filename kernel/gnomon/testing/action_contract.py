@@ -19,12 +19,14 @@ from gnomon.testing.histories import (
     failed,
     job_added,
     kernel_history,
+    kernel_led,
     missed,
     running,
     scheduled,
     succeeded,
 )
 
+LED: dict[str, Any] = {"pid": 8, "why": "reload", "deployment": 3, "digest": "77ab", "revision": "41"}
 REFUSED: dict[str, Any] = {"actor": "bob", "action": "cancel", "message": "there is no such run"}
 
 
@@ -96,6 +98,18 @@ class ActionContract:
             Action(at=NOON, job_id="", action="accept_rollback", actor="ann", detail=lost)
         ]
         assert (await store.actions(ActionQuery(job_id="sync"))).total == 0
+
+    async def test_other_definitions_that_come_into_force_are_an_action_of_who_deployed_them(
+        self, store: Store
+    ) -> None:
+        (led,) = kernel_led()
+        deployed = extend([led], events.KernelLed, **{**LED, "actor": "ann", "reason": "42 is broken"})
+        await append(store, deployed)
+
+        what = "deployment 3 of revision 41 by a reload: 42 is broken"
+        assert (await store.actions(ActionQuery())).items == [
+            Action(at=deployed[1].at, job_id="", action="deploy", actor="ann", detail=what)
+        ]
 
     async def test_an_operator_named_kernel_is_not_taken_for_the_kernel(self, store: Store) -> None:
         paused = extend(job_added(), events.JobPaused, actor="kernel", reason="holidays")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from collections.abc import MutableMapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gnomon import Job, Kernel, KernelLed
+from gnomon.domain.records import ActionQuery
 from gnomon.engine.deployments import decide
 from gnomon.errors import ParameterError
 from gnomon.jobs.registered import register_job
@@ -102,6 +104,23 @@ async def test_a_process_of_an_older_revision_that_is_started_late_leads_with_th
     )
     assert await deploy.leads_with(NEWEST, 43) == (NEWEST.cron, None)
     assert await deploy.facts() == [(1, "42", "42"), (1, "42", "42"), (2, "43", "43")]
+
+
+async def test_who_puts_other_definitions_in_force_is_in_the_history(deploy: Deploy) -> None:
+    await deploy.leads_with(OLD, 41)
+    await deploy.leads_with(OLD, 41)
+    await deploy.leads_with(NEW, 42)
+    async with deploy.kernel(OLD, 43) as kernel:
+        await kernel.apply_jobs([OLD], actor="ann", reason="nothing changes")
+        await kernel.apply_jobs([NEWEST], actor="ann", reason="43 is better")
+        page = await kernel.actions(ActionQuery(action="deploy"))
+
+    user = getpass.getuser()
+    assert [(act.actor, act.detail) for act in page.items] == [
+        ("ann", "deployment 4 of revision 43 by a reload: 43 is better"),
+        (user, "deployment 3 of revision 43 by a start"),
+        (user, "deployment 2 of revision 42 by a start"),
+    ]
 
 
 async def test_a_process_without_a_revision_is_older_than_each_revision(deploy: Deploy) -> None:
