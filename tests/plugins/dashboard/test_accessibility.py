@@ -30,6 +30,7 @@ VIEWS = [
     "FAILED?at=AT",
     "FAILED?at=1",
     "/alerts",
+    "/activity",
 ]
 STILL = {"reduced_motion": "reduce"}
 """Without it the buttons fade into the colours of another theme, and axe measures colours in between."""

@@ -195,19 +195,22 @@ async def test_a_job_is_paused_and_resumed_and_shows_it_once_the_log_confirms(op
     await expect(row.locator("time").first).to_contain_text("in ")
 
     await row.get_by_role("button", name="Pause: quick").click()
+    await page.locator("dialog[open]").get_by_label("Reason").fill("the disk is full")
+    await dialog_button(page, "Pause job")
     await expect(row.locator(".badge")).to_have_text("Paused")
-    assert (await served.kernel.job("quick")).state.paused
+    assert (await served.kernel.job("quick")).state.paused_reason == "the disk is full"
     await expect(page.get_by_role("status").last).to_contain_text("quick is paused.")
     await row.get_by_role("button", name="Resume: quick").click()
     await expect(row.locator("time").first).to_contain_text("in ")
     await window.follow("/jobs/quick")
 
     await expect(page.locator(".audit")).to_contain_text("local resumed the job")
+    await expect(page.locator(".audit li", has_text="paused the job")).to_contain_text("the disk is full")
     assert not (await served.kernel.job("quick")).state.paused
 
 
 async def test_a_command_is_requested_until_the_log_confirms_it(open_page: Any, serve: Any) -> None:
-    served = await serve(Job(id="quick", func=quick, every=Duration(hours=1)))
+    served = await serve(Job(id="quick", func=quick, every=Duration(hours=1), paused=True))
     window = await open_page(served.url, "/jobs")
     gate = asyncio.Event()
 
@@ -215,15 +218,15 @@ async def test_a_command_is_requested_until_the_log_confirms_it(open_page: Any, 
         await gate.wait()
         await route.continue_()
 
-    await window.page.route("**/pause", hold)
-    button = window.page.get_by_role("button", name="Pause: quick")
+    await window.page.route("**/resume", hold)
+    button = window.page.get_by_role("button", name="Resume: quick")
     await button.click()
     await expect(button).to_have_text("Requested…")
     await expect(button).to_be_disabled()
-    await expect(window.page.locator("tr[data-row=quick] .badge")).to_have_count(0)
+    await expect(window.page.locator("tr[data-row=quick] .badge")).to_have_text("Paused")
     gate.set()
 
-    await expect(window.page.locator("tr[data-row=quick] .badge")).to_have_text("Paused")
+    await expect(window.page.locator("tr[data-row=quick] .badge")).to_have_count(0)
 
 
 async def test_all_jobs_of_a_filter_are_paused_at_once_after_a_dialog_lists_them(open_page: Any, serve: Any) -> None:
@@ -289,7 +292,7 @@ async def test_a_key_pauses_and_resumes_the_focused_job_after_confirmation(open_
     await window.follow("/jobs/second")
     await page.keyboard.press("p")
     await dialog_button(page, "Resume job")
-    await expect(page.locator(".toasts")).to_contain_text("1 job resumed.")
+    await expect(page.locator(".toasts")).to_contain_text("second is resumed.")
 
     assert [view.job.id for view in await served.kernel.jobs() if view.state.paused] == []
 

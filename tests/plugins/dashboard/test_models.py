@@ -386,9 +386,9 @@ async def test_topics_are_sent_once_and_withdrawn_with_their_last_view(lab: Any)
 async def test_an_unconfirmed_command_is_reported(open_page: Any, day: str) -> None:
     window = await open_page(day, "/jobs")
     await window.page.clock.install()
-    await window.page.route("**/pause", lambda route: route.fulfill(json={}))
+    await window.page.route("**/resume", lambda route: route.fulfill(json={}))
 
-    await window.page.get_by_role("button", name="Pause: News").click()
+    await window.page.get_by_role("button", name="Resume: Clean").click()
     told = window.page.locator(".toasts", has_text="has not confirmed it yet")
 
     async with asyncio.timeout(60):  # its timer starts with the response

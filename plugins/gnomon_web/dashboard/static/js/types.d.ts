@@ -235,6 +235,18 @@ export interface LogSummary {
   levels: Record<string, number>;
 }
 
+/** An act of an operator; a failed one was refused. */
+export interface Act {
+  job_id: string;
+  action: string;
+  status: 'success' | 'failed';
+  error_message?: string | null;
+  actor: string;
+  timestamp: string;
+  execution_id?: string | null;
+  detail?: string | null;
+}
+
 export interface ListPage {
   items: Run[];
   total: number;

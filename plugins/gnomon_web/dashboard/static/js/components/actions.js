@@ -8,7 +8,7 @@ import { clean } from '../model/sanitize.js';
 import { link, may } from '../model/connection_state.js';
 import { jobName } from '../model/store.js';
 import { t, withWords } from '../i18n/index.js';
-import { ask } from './dialog.js';
+import { ask, reasonField, reasonOf } from './dialog.js';
 import { icon } from './icons.js';
 import { moment, runAddress } from './common.js';
 import { toast } from './toasts.js';
@@ -53,10 +53,11 @@ export function pauseButton(read, look) {
     const id = untracked(read)?.id;
     if (verb.value === null || id === undefined) return null;
     const paused = verb.value === 'pause';
-    const act = () => commands.setPaused(id, paused, unconfirmed).then(
-      () => toast([t(paused ? 'done.pause' : 'done.resume', { j: nameOf(id) }), ' ', undoButton([id], paused)], { lasts: true }),
+    const resume = () => commands.resume(id, unconfirmed).then(
+      () => toast([said(false, [id]), ' ', undoButton([id], false)], { lasts: true }),
       (error) => toast(error.message, { bad: true }),
     );
+    const act = paused ? () => askAllPaused([id], true) : resume;
     return button({ key: `${verb.value} ${id}`, text: t(paused ? 'pause' : 'resume'), name: nameOf(id), glyph: paused ? 'paused' : 'resume', class: look, act });
   };
 }
@@ -131,22 +132,22 @@ const argumentsOf = (run) => get(`/scheduler/executions/${run}`).then((found) =>
 /** @param {Run} run */
 export function askCancel(run) {
   const name = jobName(run.job_id);
-  const act = async () => {
-    await commands.cancel(run._id, unconfirmed);
+  const act = async (/** @type {FormData} */ form) => {
+    await commands.cancel(run._id, reasonOf(form), unconfirmed);
     toast(t('done.cancel', { j: name }));
   };
-  ask({ title: t('cancel.ask', { j: name }), body: h('p', null, t('cancel.text')), confirm: t('cancel.do'), dismiss: t('keep.running'), danger: true, act });
+  ask({ title: t('cancel.ask', { j: name }), body: [h('p', null, t('cancel.text')), reasonField()], confirm: t('cancel.do'), dismiss: t('keep.running'), danger: true, act });
 }
 
 /** @param {Run} run */
 export function askMarkFailed(run) {
   const act = async (/** @type {FormData} */ form) => {
-    await commands.markFailed(run._id, String(form.get('reason')));
+    await commands.markFailed(run._id, reasonOf(form));
     toast(t('done.mark'));
   };
   ask({
     title: t('mark.ask', { j: jobName(run.job_id) }),
-    body: [h('p', null, t('mark.text')), h('label', { class: 'field' }, h('span', null, t('mark.reason')), h('input', { name: 'reason', required: true, maxlength: 200, autocomplete: 'off' }))],
+    body: [h('p', null, t('mark.text')), reasonField({ required: true })],
     confirm: t('mark'),
     dismiss: t('keep.running'),
     danger: true,
@@ -183,12 +184,16 @@ export function askDescribe(job) {
 
 const MOST_NAMES = 500;
 
+/** @param {boolean} paused @param {string[]} ids */
+const said = (paused, ids) =>
+  (ids.length === 1 ? t(paused ? 'done.pause' : 'done.resume', { j: jobName(ids[0]) }) : t(paused ? 'done.pause.all' : 'done.resume.all', { n: ids.length }));
+
 /** Pause or resume many jobs, after a dialog that names them. @param {string[]} ids @param {boolean} paused */
 export function askAllPaused(ids, paused) {
   const act = async (/** @type {FormData} */ form) => {
-    const outcomes = await commands.setAllPaused(ids, paused, String(form.get('reason')) || null);
+    const outcomes = await commands.setAllPaused(ids, paused, reasonOf(form));
     const changed = outcomes.filter((one) => one.changed).map((one) => one.id);
-    if (changed.length > 0) toast([t(paused ? 'done.pause.all' : 'done.resume.all', { n: changed.length }), ' ', undoButton(changed, paused)], { lasts: true });
+    if (changed.length > 0) toast([said(paused, changed), ' ', undoButton(changed, paused)], { lasts: true });
     const failed = outcomes.filter((one) => one.error);
     if (failed.length > 0) throw new Error(failed.map(({ id, error }) => `${id}: ${error}`).join('\n'));
   };
@@ -196,7 +201,7 @@ export function askAllPaused(ids, paused) {
     title: t(paused ? 'pause.all.ask' : 'resume.all.ask', { n: ids.length }),
     body: [
       h('ul', { class: 'names', tabindex: 0 }, ids.slice(0, MOST_NAMES).map((id) => h('li', null, jobName(id))), ids.length > MOST_NAMES && h('li', null, t('and.more', { n: ids.length - MOST_NAMES }))),
-      h('label', { class: 'field' }, h('span', null, t('act.reason')), h('input', { name: 'reason', maxlength: 200, autocomplete: 'off' })),
+      reasonField(),
     ],
     confirm: t(paused ? 'pause.all' : 'resume.all', { n: ids.length }),
     dismiss: t(paused ? 'keep.active' : 'keep.paused'),

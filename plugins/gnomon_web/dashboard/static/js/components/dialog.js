@@ -35,6 +35,13 @@ export function ask({ title, body = null, confirm, dismiss, danger = false, wide
   ]), wide ? 'question wide' : 'question');
 }
 
+/** The field for the reason of an act, which the log keeps. @param {{ required?: boolean, hint?: string }} [more] */
+export const reasonField = ({ required = false, hint = '' } = {}) =>
+  h('label', { class: 'field' }, h('span', null, t('act.reason')), h('input', { name: 'reason', required, maxlength: 200, autocomplete: 'off' }), hint && h('small', null, hint));
+
+/** @param {FormData} form */
+export const reasonOf = (form) => String(form.get('reason') ?? '').trim() || null;
+
 /** @typedef {{ key: string, text: string, act: () => void }} Entry */
 
 /** Show a menu whose entries are chosen with the pointer, the arrow keys, or their own key. @param {string} title @param {Entry[]} entries @param {string} none */

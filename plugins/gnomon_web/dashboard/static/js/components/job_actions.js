@@ -9,7 +9,7 @@ import { clean } from '../model/sanitize.js';
 import { jobName } from '../model/store.js';
 import { t, withWords } from '../i18n/index.js';
 import { moment } from './common.js';
-import { ask } from './dialog.js';
+import { ask, reasonField, reasonOf } from './dialog.js';
 import { icon } from './icons.js';
 import { toast } from './toasts.js';
 
@@ -65,9 +65,9 @@ async function askDefine(keys, title, source, version) {
 
 /** @param {Job} job */
 function askRemove(job) {
-  const act = async () => {
-    await commands.remove(job.id, job.version);
+  const act = async (/** @type {FormData} */ form) => {
+    await commands.remove(job.id, job.version, reasonOf(form));
     toast(t('done.job.remove', { j: job.id }));
   };
-  ask({ title: t('job.remove.ask', { j: jobName(job.id) }), body: h('p', null, t('job.remove.text')), confirm: t('job.remove'), dismiss: t('job.keep'), danger: true, act });
+  ask({ title: t('job.remove.ask', { j: jobName(job.id) }), body: [h('p', null, t('job.remove.text')), reasonField()], confirm: t('job.remove'), dismiss: t('job.keep'), danger: true, act });
 }

@@ -19,7 +19,7 @@ import { toast } from './toasts.js';
 
 const loadForms = () => withWords(import('./operator_forms.js'));
 
-/** What the module of the dialogs gets, since it imports nothing. */
+/** What the module of the dialogs gets. */
 const desk = { h, t, signal, moment, fullMoment, clean, ask, toast, get, post, send: commands.operate, jobName: store.jobName };
 
 /** @param {string} text @param {string} glyph @param {() => unknown} act @param {{ name?: string, look?: string }} [more] */

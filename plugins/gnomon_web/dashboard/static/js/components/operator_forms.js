@@ -1,4 +1,5 @@
 // The dialogs of the acts on fires, past fires, many runs and the whole kernel. Loaded with the first of them.
+import { reasonField, reasonOf } from './dialog.js';
 
 /** @typedef {import('../types.d.ts').Job} Job */
 /** @typedef {import('../types.d.ts').Skipped} Skipped */
@@ -16,12 +17,6 @@ const pathOf = (id) => `/scheduler/jobs/${encodeURIComponent(id)}`;
 
 /** @param {Desk} desk @param {string} label @param {any} control @param {string} [hint] */
 const field = ({ h }, label, control, hint = '') => h('label', { class: 'field' }, h('span', null, label), control, hint && h('small', null, hint));
-
-/** @param {Desk} desk @param {string} [hint] */
-const reasonField = (desk, hint) => field(desk, desk.t('act.reason'), desk.h('input', { name: 'reason', maxlength: 200, autocomplete: 'off' }), hint);
-
-/** @param {FormData} form */
-const reasonOf = (form) => String(form.get('reason') ?? '').trim() || null;
 
 /** @param {Desk} desk @param {string} name @param {string} text @param {string} [hint] */
 const check = ({ h }, name, text, hint = '') => h('label', { class: 'check' }, h('input', { type: 'checkbox', name }), h('span', null, text, hint && h('small', null, hint)));
@@ -54,7 +49,7 @@ export function askSkip(desk, job, times) {
         h('option', { value: OTHER, selected: times.length === 0 }, t('skip.other')),
       ])),
       () => chosen.value === OTHER && field(desk, t('skip.at'), h('input', { name: 'at', type: 'datetime-local', step: 1, required: true })),
-      reasonField(desk),
+      reasonField(),
     ],
     confirm: t('skip.do'),
     dismiss: t('skip.dismiss'),
@@ -94,7 +89,7 @@ export function askBackfill(desk, job) {
       field(desk, t('backfill.rate'), h('input', { name: 'rate', placeholder: '10/m', autocomplete: 'off' }), t('backfill.rate.hint')),
       check(desk, 'overlap', t('backfill.overlap'), t('backfill.overlap.hint')),
       check(desk, 'rerun', t('backfill.rerun')),
-      reasonField(desk),
+      reasonField(),
     ],
     confirm: t('backfill.start'),
     dismiss: t('backfill.dismiss'),
@@ -136,7 +131,7 @@ export function askStopBackfill(desk, job) {
     await desk.send('stop_backfill', `${pathOf(job.id)}/backfill/stop`, undefined, reasonOf(form));
     toast(t('done.backfill.stop', { j: desk.jobName(job.id) }));
   };
-  ask({ title: t('backfill.stop.ask', { j: desk.jobName(job.id) }), body: [h('p', null, t('backfill.stop.text')), reasonField(desk)], confirm: t('backfill.stop'), dismiss: t('keep.running'), danger: true, act });
+  ask({ title: t('backfill.stop.ask', { j: desk.jobName(job.id) }), body: [h('p', null, t('backfill.stop.text')), reasonField()], confirm: t('backfill.stop'), dismiss: t('keep.running'), danger: true, act });
 }
 
 /** @param {Desk} desk @param {boolean} holds whether to hold, else to release */
@@ -148,7 +143,7 @@ export function askHold(desk, holds) {
   };
   ask({
     title: t(holds ? 'hold.ask' : 'release.ask'),
-    body: [h('p', null, t(holds ? 'hold.text' : 'release.text')), reasonField(desk, holds ? t('hold.hint') : '')],
+    body: [h('p', null, t(holds ? 'hold.text' : 'release.text')), reasonField({ hint: holds ? t('hold.hint') : '' })],
     confirm: t(holds ? 'hold.do' : 'release'),
     dismiss: t(holds ? 'hold.dismiss' : 'release.dismiss'),
     danger: holds,
@@ -189,7 +184,7 @@ export function askCancelAll(desk, all) {
     body: [
       h('p', null, t('cancel.text')),
       h('ul', { class: 'names' }, [...byJob].slice(0, 12).map(([id, n]) => h('li', null, desk.jobName(id), n > 1 ? ` ×${n}` : '')), byJob.size > 12 && h('li', null, t('and.more', { n: byJob.size - 12 }))),
-      reasonField(desk),
+      reasonField(),
     ],
     confirm: t('cancel.all.do', { n: runs.length }),
     dismiss: t('keep.running'),

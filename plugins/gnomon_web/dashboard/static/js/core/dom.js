@@ -30,7 +30,8 @@ function set(element, name, value) {
     // Through the CSSOM: the content security policy rejects style attributes.
     for (const [key, one] of Object.entries(value)) element.style.setProperty(`--${key}`, String(one));
   } else if (name === 'value' || name === 'checked' || name === 'selected' || name === 'disabled' || name === 'open') {
-    if (element[name] !== value) element[name] = value;
+    // An empty option without the attribute has its text as its value.
+    if (element[name] !== value || element.tagName === 'OPTION') element[name] = value;
   } else if (value === null || value === undefined || value === false) {
     element.removeAttribute(name);
   } else {

@@ -1,6 +1,6 @@
 // English, in the terms of the documentation.
 export const en = {
-  'nav': 'Main', 'nav.overview': 'Overview', 'nav.jobs': 'Jobs', 'nav.runs': 'Runs', 'nav.alerts': 'Alerts',
+  'nav': 'Main', 'nav.overview': 'Overview', 'nav.jobs': 'Jobs', 'nav.runs': 'Runs', 'nav.alerts': 'Alerts', 'nav.activity': 'Activity',
   'skip': 'Skip to content', 'language': 'Language', 'theme': 'Theme', 'theme.auto': 'system', 'theme.light': 'light', 'theme.dark': 'dark',
   'all': 'All', 'close': 'Close', 'copy': 'Copy', 'copied': 'Copied', 'save': 'Save', 'never': 'never', 'state': 'State', 'loading': 'Loading…',
   'retry': 'Try again', 'load.failed': 'Loading failed: {reason}', 'and.more': 'and {n} more', 'nothing.here': 'Page not found', 'nothing.text': 'There is no page at {path}.',
@@ -48,7 +48,7 @@ export const en = {
   'trigger.ask': 'Run {j} now?', 'arg.last': 'As last time', 'trigger.kwargs.hint': 'They override the arguments of the job for this run only.', 'trigger.kwargs.closed': 'The job runs with its own arguments: nobody may set others for one run.', 'trigger.kwargs.some': 'Only these may be set for this run: {names}',
   'trigger.force': 'Skip guards', 'trigger.force.hint': 'Run even if a guard would block it, for example outside trading hours.', 'trigger.stay.hint': 'Otherwise the job is resumed.', 'trigger.dismiss': 'Don’t run',
   'cancel.ask': 'Cancel this run of {j}?', 'cancel.text': 'The run is asked to stop. Work it has already done is kept.', 'cancel.do': 'Cancel run',
-  'mark.ask': 'Mark this run of {j} as failed?', 'mark.text': 'Do this only if the run is known to be dead. Anything it reports later does not change the outcome; code that is still running keeps its slot.', 'mark.reason': 'Reason',
+  'mark.ask': 'Mark this run of {j} as failed?', 'mark.text': 'Do this only if the run is known to be dead. Anything it reports later does not change the outcome; code that is still running keeps its slot.',
   'edit.ask': 'Edit {j}', 'edit.name': 'Name', 'edit.note': 'Note', 'edit.dismiss': 'Discard changes',
   'pause.all': 'Pause {n|job|{n} jobs}', 'resume.all': 'Resume {n|job|{n} jobs}', 'pause.all.n': 'Pause {n}', 'resume.all.n': 'Resume {n}', 'pause.all.ask': 'Pause {n|this job|these {n} jobs}?', 'resume.all.ask': 'Resume {n|this job|these {n} jobs}?', 'select': 'Select {j}', 'select.all': 'Select all {n}', 'undo': 'Undo', 'done.undo': 'Undone.', 'selected': '{n} selected', 'actions.none': 'No actions are available.',
   'done.trigger': '{j} was triggered.', 'done.see': 'View run', 'done.pause': '{j} is paused.', 'done.resume': '{j} is resumed.', 'done.cancel': 'Cancellation of {j} requested.', 'done.mark': 'Run marked as failed.', 'done.describe': 'Saved.', 'done.pause.all': '{n} {n|job|jobs} paused.', 'done.resume.all': '{n} {n|job|jobs} resumed.',

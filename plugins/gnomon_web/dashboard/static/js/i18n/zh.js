@@ -1,7 +1,7 @@
 // 简体中文
 /** @type {Record<keyof typeof import('./en.js').en, string>} */
 export const zh = {
-  'nav': '主导航', 'nav.overview': '总览', 'nav.jobs': '任务', 'nav.runs': '执行记录', 'nav.alerts': '告警',
+  'nav': '主导航', 'nav.overview': '总览', 'nav.jobs': '任务', 'nav.runs': '执行记录', 'nav.alerts': '告警', 'nav.activity': '操作记录',
   'skip': '跳到正文', 'language': '语言', 'theme': '主题', 'theme.auto': '跟随系统', 'theme.light': '浅色', 'theme.dark': '深色',
   'all': '全部', 'close': '关闭', 'copy': '复制', 'copied': '已复制', 'save': '保存', 'never': '从未', 'state': '状态', 'loading': '加载中…',
   'retry': '重试', 'load.failed': '加载失败：{reason}', 'and.more': '还有 {n} 项', 'nothing.here': '页面不存在', 'nothing.text': '{path} 处没有页面。',
@@ -49,7 +49,7 @@ export const zh = {
   'trigger.ask': '立即执行 {j}？', 'arg.last': '与上次相同', 'trigger.kwargs.hint': '仅在本次执行中覆盖任务自身的参数。', 'trigger.kwargs.closed': '该任务只能使用自身的参数，单次执行不能修改。', 'trigger.kwargs.some': '本次执行只能设置：{names}',
   'trigger.force': '跳过守卫', 'trigger.force.hint': '即使会被守卫规则拦截（例如非交易时段）也执行。', 'trigger.stay.hint': '否则任务会被恢复。', 'trigger.dismiss': '暂不执行',
   'cancel.ask': '终止 {j} 的这次执行？', 'cancel.text': '将请求此次执行停止，已完成的部分会保留。', 'cancel.do': '终止执行',
-  'mark.ask': '将 {j} 的这次执行标记为失败？', 'mark.text': '仅在确认此次执行已经失效时使用。此后它上报的任何内容都不会改变结果；仍在运行的代码会继续占用槽位。', 'mark.reason': '原因',
+  'mark.ask': '将 {j} 的这次执行标记为失败？', 'mark.text': '仅在确认此次执行已经失效时使用。此后它上报的任何内容都不会改变结果；仍在运行的代码会继续占用槽位。',
   'edit.ask': '编辑 {j}', 'edit.name': '名称', 'edit.note': '备注', 'edit.dismiss': '放弃修改',
   'pause.all': '暂停 {n} 个任务', 'resume.all': '恢复 {n} 个任务', 'pause.all.n': '暂停 {n} 个', 'resume.all.n': '恢复 {n} 个', 'pause.all.ask': '暂停这 {n} 个任务？', 'resume.all.ask': '恢复这 {n} 个任务？', 'select': '选择 {j}', 'select.all': '选择全部 {n} 个', 'undo': '撤销', 'done.undo': '已撤销。', 'selected': '已选 {n} 个', 'actions.none': '当前没有可用的操作。',
   'done.trigger': '{j} 已触发。', 'done.see': '查看执行', 'done.pause': '{j} 已暂停。', 'done.resume': '{j} 已恢复。', 'done.cancel': '已请求终止 {j}。', 'done.mark': '已标记为失败。', 'done.describe': '已保存。', 'done.pause.all': '已暂停 {n} 个任务。', 'done.resume.all': '已恢复 {n} 个任务。',

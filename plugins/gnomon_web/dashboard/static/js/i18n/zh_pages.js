@@ -34,6 +34,14 @@ export const zhPages = {
 
   'arg.more': '更多参数（JSON）', 'arg.bad': '{name} 不是合法的 JSON', 'arg.secret': '来自 {where}', 'trigger.kwargs.bad': '参数不是合法的 JSON', 'trigger.kwargs.object': '参数必须是 JSON 对象，例如 {"market": "cn"}。',
 
+  // activity
+  'audit.hold': '暂停了全部触发', 'audit.release': '恢复了全部触发', 'audit.deploy': '部署了新的任务定义', 'audit.accept_rollback': '接受了事件丢失', 'audit.log_in': '登录', 'audit.log_out': '结束了一次登录', 'audit.access': '访问被拒绝',
+  'audit.acknowledge': '确认了告警', 'audit.unacknowledge': '撤销了对告警的确认', 'audit.snooze': '推迟了告警', 'audit.unsnooze': '取消了告警的推迟', 'audit.resolve': '解除了告警',
+  'act.time': '时间', 'act.who': '操作者', 'act.what': '操作', 'act.on': '任务或执行', 'act.why': '原因', 'act.refused': '已拒绝',
+  'activity.none': '没有符合条件的操作。', 'activity.cut': '显示最近 {n} 条，共 {m} 条。要查看其他操作，请按操作者、任务或时间筛选。', 'activity.only': '只看 {who} 的操作', 'activity.actor': '全部操作者', 'activity.any': '全部操作', 'activity.refused': '仅看被拒绝的', 'activity.all': '此任务的全部操作',
+  'activity.runs': '执行', 'activity.jobs': '任务', 'activity.alerts': '告警', 'activity.kernel': '内核与部署', 'activity.access': '访问',
+  'paused.why': '原因：{reason}',
+
   'refused.all': '{n} 项被拒绝：{reason}',
   'skip.ask': '跳过 {j} 的一次触发？', 'skip.text': '这次不会执行，到点时记为错过。', 'skip.fire': '触发时间', 'skip.other': '其他时间', 'skip.at': '时间', 'skip.do': '跳过触发', 'skip.dismiss': '保留触发', 'done.skip': '{j} 将跳过 {at}。', 'done.unskip': '{j} 将照常在 {at} 执行。',
   'backfill.ask': '为过去的触发时间执行 {j}？', 'backfill.text': '对计划中每个没有成功记录的过去触发时间执行一次，从最早的开始；重启后会继续。', 'backfill.from': '起始', 'backfill.to': '截止', 'backfill.count': '此时段内有 {n} 次触发', 'backfill.times': '请填写起始和截止时间。', 'backfill.rate': '速率上限', 'backfill.rate.hint': '单位时间内启动的执行数；留空则不限制。', 'backfill.overlap': '同时执行', 'backfill.overlap.hint': '并发数以任务的上限为准；否则逐个执行。', 'backfill.rerun': '已成功的触发时间也重新执行', 'backfill.start': '开始补跑', 'backfill.dismiss': '不补跑', 'backfill.stop.ask': '停止 {j} 的补跑？', 'backfill.stop.text': '不再启动新的执行，已启动的会继续。', 'done.backfill': '{j} 的补跑已开始：{n} 次触发。', 'done.backfill.stop': '{j} 的补跑已停止。',
@@ -45,6 +53,6 @@ export const zhPages = {
   'login.title': '登录', 'login.text': '此服务器需要令牌。令牌由服务器的配置文件设定。', 'login.token': '令牌', 'login.do': '登录', 'login.with': '使用 {name} 登录', 'login.wrong': '令牌不正确。', 'login.slow': '失败次数过多，请稍等一分钟。', 'login.unreachable': '无法连接服务器。', 'logout': '退出登录',
   'first.title': '还没有任务', 'first.text': '在配置文件或代码中添加任务：', 'first.config': '写在配置文件中', 'first.python': '写在 Python 中', 'first.reload': '然后使其生效，无需重启：',
   'system.workers': '工作进程', 'system.line': '队列', 'system.queue': '等待 {waiting}，工作进程 {workers}', 'system.load': '忙碌 {active} / {places}', 'system.busy': '正在执行 {active}', 'system.seen': '最近一次心跳 {t}', 'system.nobody': '没有工作进程接收其执行', 'system.groups': '组', 'system.group': '已用 {taken} / {limit}，等待 {waiting}', 'system.parts': '组件', 'system.kernels': '内核', 'kernels.leader': '主内核', 'kernels.follower': '从内核', 'kernels.process': '{node} 上的进程 {pid}', 'kernels.since': '始于', 'kernels.seen': '最近活动', 'kernels.silent': '没有响应，最近活动', 'kernels.none': '没有主内核：任务不会触发，指令在等待。', 'system.log': '事件日志', 'system.page': '本页面', 'system.position': '位置', 'system.id': '标识', 'system.executing': '正在执行', 'system.waiting': '等待执行', 'system.clients': '已连接的客户端', 'system.version': '版本', 'system.link': '连接', 'system.who': '当前身份', 'system.batches': '已接收更新', 'system.lag': '落后 {n}',
-  'keys.search': '查找', 'keys.overview': '总览', 'keys.jobs': '任务', 'keys.runs': '执行记录', 'keys.alerts': '告警', 'keys.system': '系统', 'keys.down': '下一行', 'keys.up': '上一行', 'keys.open': '打开', 'keys.select': '选择该行', 'keys.trigger': '立即执行', 'keys.pause': '暂停或恢复', 'keys.cancel': '终止执行', 'keys.actions': '全部可用操作', 'keys.earlier': '上一次执行', 'keys.later': '下一次执行', 'keys.theme': '主题', 'keys.help': '本列表', 'keys.on': '启用快捷键', 'keys.on.hint': '如与语音输入冲突，可关闭。',
+  'keys.search': '查找', 'keys.overview': '总览', 'keys.jobs': '任务', 'keys.runs': '执行记录', 'keys.alerts': '告警', 'keys.activity': '操作记录', 'keys.system': '系统', 'keys.down': '下一行', 'keys.up': '上一行', 'keys.open': '打开', 'keys.select': '选择该行', 'keys.trigger': '立即执行', 'keys.pause': '暂停或恢复', 'keys.cancel': '终止执行', 'keys.actions': '全部可用操作', 'keys.earlier': '上一次执行', 'keys.later': '下一次执行', 'keys.theme': '主题', 'keys.help': '本列表', 'keys.on': '启用快捷键', 'keys.on.hint': '如与语音输入冲突，可关闭。',
   'fact.warning': '警告', 'event.warned': '警告', 'event.hidden': '已从列表隐藏', 'event.imported': '已导入', 'event.action_imported': '已导入操作', 'fact.imported': '导入自',
 };

@@ -50,9 +50,8 @@ const jobPath = (id) => `/scheduler/jobs/${encodeURIComponent(id)}`;
 /** @param {string} id */
 const runPath = (id) => `/scheduler/executions/${encodeURIComponent(id)}`;
 
-/** @param {string} id @param {boolean} paused @param {() => void} [unconfirmed] */
-export const setPaused = (id, paused, unconfirmed) =>
-  request(`${paused ? 'pause' : 'resume'} ${id}`, () => post(`${jobPath(id)}/${paused ? 'pause' : 'resume'}`), () => jobOf(id)?.paused === paused, unconfirmed);
+/** @param {string} id @param {() => void} [unconfirmed] */
+export const resume = (id, unconfirmed) => request(`resume ${id}`, () => post(`${jobPath(id)}/resume`), () => jobOf(id)?.paused === false, unconfirmed);
 
 /** @param {string} id @param {{ kwargs?: object, force?: boolean, resume?: boolean }} how @returns {Promise<import('../types.d.ts').Run>} */
 export const trigger = (id, how) =>
@@ -61,13 +60,13 @@ export const trigger = (id, how) =>
 /** Return the execution from the response to a trigger, which may contain other keys. @param {any} answer */
 export const recordOf = (answer) => answer.execution ?? answer;
 
-/** @param {string} id @param {() => void} [unconfirmed] */
-export const cancel = (id, unconfirmed) =>
-  request(`cancel ${id}`, () => post(`${runPath(id)}/cancel`), () => (runOf(id)?.cancel_requested ?? true) || runOf(id)?.status === 'cancelled', unconfirmed);
+/** @param {string} id @param {string | null} reason @param {() => void} [unconfirmed] */
+export const cancel = (id, reason, unconfirmed) =>
+  request(`cancel ${id}`, () => post(`${runPath(id)}/cancel${queryText({ reason })}`), () => (runOf(id)?.cancel_requested ?? true) || runOf(id)?.status === 'cancelled', unconfirmed);
 
-/** @param {string} id @param {string} reason */
+/** @param {string} id @param {string | null} reason */
 export const markFailed = (id, reason) =>
-  request(`mark ${id}`, () => post(`${runPath(id)}/mark-failed?reason=${encodeURIComponent(reason)}`), () => (runOf(id)?.status ?? 'failed') === 'failed');
+  request(`mark ${id}`, () => post(`${runPath(id)}/mark-failed${queryText({ reason })}`), () => (runOf(id)?.status ?? 'failed') === 'failed');
 
 /** @param {string} id */
 export const hide = (id) => request(`hide ${id}`, () => del(runPath(id)), () => runOf(id)?.hidden ?? true);
@@ -80,9 +79,9 @@ export const describe = (id, words) =>
 export const define = (keys, version) =>
   request(`define ${keys.id}`, () => (version === undefined ? post('/scheduler/jobs', keys) : put(jobPath(keys.id), keys, { 'If-Match': `"${version}"` })), () => jobOf(keys.id) !== null);
 
-/** @param {string} id @param {number} [version] */
-export const remove = (id, version) =>
-  request(`remove ${id}`, () => del(jobPath(id), version === undefined ? {} : { 'If-Match': `"${version}"` }), () => jobOf(id) === null);
+/** @param {string} id @param {number | undefined} version @param {string | null} reason */
+export const remove = (id, version, reason) =>
+  request(`remove ${id}`, () => del(jobPath(id) + queryText({ reason }), version === undefined ? {} : { 'If-Match': `"${version}"` }), () => jobOf(id) === null);
 
 const MOST_JOBS = 1000; // of one act
 

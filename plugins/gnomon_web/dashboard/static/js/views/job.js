@@ -16,6 +16,7 @@ import { cutNote } from '../components/table.js';
 import { icon } from '../components/icons.js';
 import { backfillProgress, scheduleButtons, skippedFire } from '../components/operator_actions.js';
 import { subject, ofJob, ofRun } from '../components/menu.js';
+import { didWhat, whyActed } from '../components/acts.js';
 import { badge, choice, sized, empty, facts, failure, jobLink, json, moment, nothingHere, panel, runAddress, runBadge, skeleton } from '../components/common.js';
 import { duration, number, percent, relative } from '../i18n/format.js';
 import { t, word } from '../i18n/index.js';
@@ -116,7 +117,10 @@ function nextTimes(id, detail, job) {
     return [
       h('p', { class: 'schedule-words' }, scheduleInWords({ ...current, ...detail.value.value })),
       current.paused
-        ? h('p', { class: 'quiet-line' }, badge('paused'), ' ', current.paused_by ? t('paused.by', { who: current.paused_by }) : '', ' ', current.paused_at ? moment(current.paused_at, relative) : '')
+        ? [
+          h('p', { class: 'quiet-line' }, badge('paused'), ' ', current.paused_by ? t('paused.by', { who: clean(current.paused_by) }) : '', ' ', current.paused_at ? moment(current.paused_at, relative) : ''),
+          current.paused_reason && h('p', { class: 'quiet-line' }, t('paused.why', { reason: clean(current.paused_reason) })),
+        ]
         : h('ol', { class: 'times' }, fires.map(({ at, skipped }) => (skipped ? skippedFire(id, skipped) : h('li', null, moment(at), at === current.next_run_time && h('span', { class: 'faint' }, moment(at, relative)))))),
     ];
   }, backfillProgress(job)], { tools: scheduleButtons(job, () => timesOf(detail, job())) });
@@ -247,11 +251,11 @@ function audit(id) {
     if (error) return failure(error, again);
     if (!value) return skeleton(2);
     if (value.history.length === 0) return h('p', { class: 'quiet-line' }, t('audit.none'));
-    return h('ul', { class: 'audit' }, value.history.map((/** @type {any} */ one) =>
+    return h('ul', { class: 'audit' }, value.history.map((/** @type {import('../types.d.ts').Act} */ one) =>
       h('li', null, [
-        h('span', null, h('strong', null, one.actor ?? '–'), ' ', word('audit', one.action)),
-        one.error_message && h('small', null, clean(one.error_message)),
+        h('span', null, h('strong', null, clean(one.actor)), ' ', didWhat(one)),
+        whyActed(one) && h('small', null, whyActed(one)),
         moment(one.timestamp, relative),
       ])));
-  });
+  }, { tools: h('a', { href: address('/activity', { job_id: id }) }, t('activity.all')) });
 }
