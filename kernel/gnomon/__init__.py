@@ -99,6 +99,7 @@ if TYPE_CHECKING:
     from gnomon.errors import OrderLostError as OrderLostError
     from gnomon.errors import OverrideError as OverrideError
     from gnomon.errors import ParameterError as ParameterError
+    from gnomon.errors import PastError as PastError
     from gnomon.errors import PluginError as PluginError
     from gnomon.errors import QueueFullError as QueueFullError
     from gnomon.errors import ReservedNameError as ReservedNameError
@@ -222,6 +223,7 @@ _HOMES = {
         "NotInRunError",
         "OrderLostError",
         "ParameterError",
+        "PastError",
         "PluginError",
         "QueueFullError",
         "RolledBackError",

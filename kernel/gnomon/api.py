@@ -351,6 +351,13 @@ class KernelApi(LogApi, Protocol):
 
     # --- health and time ---
 
+    async def at(self, moment: datetime) -> KernelApi:
+        """Return the kernel as it was at a moment, to answer questions from the log up to its last event by then.
+
+        It refuses orders, and its clock stands still; its `health` says what the log still keeps of that time.
+        PastError for a time before the first event of the log, or in the future.
+        """
+
     def health(self) -> Health:
         """Return the kernel's health, from memory; may be called in any thread and before the start."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Coroutine
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
@@ -46,6 +47,22 @@ def _blocking(
 
     call.__qualname__, call.__module__ = f"BackgroundKernel.{method.__name__}", __name__
     return call
+
+
+class BackgroundPast:
+    """A BackgroundKernel as of a moment: its questions are plain methods, and it refuses orders with PastError."""
+
+    def __init__(self, past: KernelApi, thread: KernelThread) -> None:
+        self.kernel, self._thread = past, thread
+
+    def health(self) -> Health:
+        """Return what the log knows of the kernel's health then."""
+        return self.kernel.health()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """Return a question as a plain method."""
+        method = getattr(self.kernel, name)
+        return lambda *args, **kwargs: self._thread.call(name, lambda: method(*args, **kwargs))
 
 
 class BackgroundKernel:
@@ -131,6 +148,9 @@ class BackgroundKernel:
         """Return the kernel's health, from memory; may be called in any thread and before the start."""
         return self.kernel.health()
 
+    def at(self, moment: datetime) -> BackgroundPast:
+        return BackgroundPast(self._thread.call("at", lambda: self.kernel.at(moment)), self._thread)
+
     def add(self, job: Job | Callable[..., Any]) -> Job:
         """Add a Job, or a function decorated with @job, before the start; afterwards use `add_job`."""
         return self.kernel.add(job)
@@ -195,3 +215,7 @@ class BackgroundKernel:
     record_fact = _blocking(KernelApi.record_fact)
 
     sleep = _blocking(KernelApi.sleep)
+
+
+functools.update_wrapper(BackgroundKernel.at, KernelApi.at)
+BackgroundKernel.at.__qualname__, BackgroundKernel.at.__module__ = "BackgroundKernel.at", __name__

@@ -320,6 +320,10 @@ class NoLogError(StoreError):
     """Nothing was ever written to this store. There is nothing to read until a kernel has started with it."""
 
 
+class PastError(GnomonError):
+    """The past cannot be changed, or the log does not know that time: ask between its first event and now."""
+
+
 class ForkedProcessError(GnomonError):
     """A call in a forked process, on what the process before the fork has open. Make a new one after the fork.
 
@@ -332,8 +336,7 @@ class ForkedProcessError(GnomonError):
             "of it: start kernels after the fork only, such as in gunicorn's hook post_worker_init or the lifespan of "
             'an ASGI application; start this process by "spawn" of multiprocessing; or ask the kernel over HTTP'
         )
-        self.what = what
-        self.parent = parent
+        self.what, self.parent = what, parent
 
 
 class StoreInUseError(StoreError):
@@ -374,9 +377,7 @@ class ConflictError(StoreError):
             f"the log already has version {version} of stream {stream}, or position {position}: "
             "another kernel writes to this store, so this kernel stops starting runs"
         )
-        self.stream = stream
-        self.version = version
-        self.position = position
+        self.stream, self.version, self.position = stream, version, position
 
 
 class DeposedError(StoreError):

@@ -8,6 +8,7 @@ from typing import Final, Literal
 import msgspec
 
 from gnomon.domain.events import Hold
+from gnomon.domain.past_moment import PastMoment
 from gnomon.domain.records import JournalState
 
 KernelRole = Literal["leader", "follower"]
@@ -86,6 +87,8 @@ class Health(msgspec.Struct, frozen=True):
 
     `role` is what the process does now: it leads, or it follows the process that leads; None before the first term and
     after the end. `leader` names the process that leads, as far as this one knows; None where nobody does.
+
+    `moment` is set for a kernel of the past (`KernelApi.at`): then everything here is as far as the log knows it.
     """
 
     state: JournalState
@@ -113,3 +116,4 @@ class Health(msgspec.Struct, frozen=True):
     clock_behind_s: float = 0.0
     role: KernelRole | None = None
     leader: str | None = None
+    moment: PastMoment | None = None

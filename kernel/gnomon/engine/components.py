@@ -27,9 +27,9 @@ from gnomon.engine.journal import Journal
 from gnomon.engine.kernel_facts import KernelFacts
 from gnomon.engine.kernel_hold import KernelHold
 from gnomon.engine.launcher import Launcher
-from gnomon.engine.log_queries import LogQueries
 from gnomon.engine.loop_watchdog import LoopWatchdog
 from gnomon.engine.members import MemberTable
+from gnomon.engine.past_queries import PastQueries
 from gnomon.engine.progress_recorder import ProgressRecorder
 from gnomon.engine.refused_acts import RefusedActs
 from gnomon.engine.restored_jobs import RestoredJobs
@@ -57,7 +57,7 @@ CONFIRM_LIMIT_S = 1.0
 """Seconds that a refusal waits until it is durable, so that its actor sees it in the history."""
 
 
-class KernelComponents(LogQueries):
+class KernelComponents(PastQueries):
     """The components that `Kernel` builds, and the lookup of an execution in them.
 
     The public methods of the subclasses are documented in `KernelApi`.

@@ -115,6 +115,7 @@ class PassedCalls(KernelApi):
     compare_run = _question(KernelApi.compare_run)
     events = _question(KernelApi.events)
     actions = _question(KernelApi.actions)
+    at = _question(KernelApi.at)
     checkpoint = _question(KernelApi.checkpoint)
     save_checkpoint = _order(KernelApi.save_checkpoint)
     claim = _order(KernelApi.claim)

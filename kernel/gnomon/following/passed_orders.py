@@ -18,7 +18,8 @@ import msgspec
 from gnomon.api import KernelApi, Triggered
 from gnomon.domain.run_order import RunOrder, WhenFull
 from gnomon.engine.given_values import expect_order, refuse_positional
-from gnomon.engine.log_queries import LogQueries, on_kernel_loop
+from gnomon.engine.log_queries import on_kernel_loop
+from gnomon.engine.past_queries import PastQueries
 from gnomon.errors import GnomonError, JobError, OrderLostError, RunOrdersError
 from gnomon.following.log_tail import LogTail
 from gnomon.following.sent_arguments import SentArguments
@@ -51,7 +52,7 @@ def _passed(
     return on_kernel_loop(call)
 
 
-class PassedOrders(LogQueries):
+class PassedOrders(PastQueries):
     """The part of a follower that passes orders on; see KernelApi for each method."""
 
     _channel: OrderChannel

@@ -50,6 +50,9 @@ class ScopedKernel:
         self.clock, self.node, self.log_id = kernel.clock, kernel.node, kernel.log_id
         self.plugins, self.directory = kernel.plugins, kernel.directory
 
+    async def at(self, moment: datetime) -> KernelApi:
+        return ScopedKernel(await self._kernel.at(moment), self._scope, self._on_denied)
+
     # --- jobs ---
 
     async def has(self, job_id: str) -> bool:
