@@ -10,9 +10,10 @@ import pytest
 from amqp.exceptions import PreconditionFailed
 
 from celery_kernels import celery_job, celery_kernel, run_of
-from celery_kernels import until as until_run
 from celery_workers import CeleryWorker, KernelEnd, has_lines, until
 from gnomon.conversion import Secret
+from gnomon.domain import events
+from gnomon.testing import RecordingStore
 from gnomon_celery.messages import Begun
 from servers import RabbitServer, RedisServer, eventually, find_rabbitmq, find_redis
 
@@ -109,12 +110,14 @@ async def test_a_kernel_waits_for_the_broker_and_says_so(
 ) -> None:
     worker.start("--concurrency=1")
     job = celery_job(func="worker_bodies:add", kwargs={"a": 1, "b": 2})
-    config = {"channel": Secret(channel.url)}
-    async with celery_kernel(broker.url, job, config=config) as kernel:
+    config, store = {"channel": Secret(channel.url)}, RecordingStore()
+    async with celery_kernel(broker.url, job, config=config, store=store) as kernel:
         assert (await kernel.end_of(await run_of(kernel))).return_value == 3
         broker.kill()
         run = await run_of(kernel)
-        await until_run(kernel, run, eventually, lambda one: "the broker" in (one.warning or ""))
+        await eventually(lambda: store.recorded.of(events.QueueStalled))
+        (stalled,) = store.recorded.of(events.QueueStalled)
+        assert stalled.reason.startswith(f"the broker {broker.url} cannot be reached")
         assert (await kernel.execution(run)).status == "scheduled"
         broker.start()
         ended = await kernel.end_of(run)
