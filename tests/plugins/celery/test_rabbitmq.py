@@ -117,7 +117,7 @@ async def test_a_kernel_waits_for_the_broker_and_says_so(
         run = await run_of(kernel)
         await eventually(lambda: store.recorded.of(events.QueueStalled))
         (stalled,) = store.recorded.of(events.QueueStalled)
-        assert stalled.reason.startswith(f"the broker {broker.url} cannot be reached")
+        assert stalled.reason.startswith(f"the broker amqp://127.0.0.1:{broker.port} cannot be reached")
         assert (await kernel.execution(run)).status == "scheduled"
         broker.start()
         ended = await kernel.end_of(run)
