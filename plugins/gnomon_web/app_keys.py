@@ -27,6 +27,8 @@ OPEN_WEBSOCKETS: web.AppKey[Callable[[], int]] = web.AppKey("open_websockets")
 
 IDENTITY = web.RequestKey("identity", Identity)
 """The identity that a request is made with. The endpoint sets it before it calls a handler."""
+PAST: web.RequestKey[KernelApi] = web.RequestKey("past")
+"""The kernel of the moment that a request is about, where it names one."""
 RELEASE: web.RequestKey[Callable[[], None]] = web.RequestKey("release")
 """Releases what is held for the answer; called once it has been sent."""
 RESPONSE = web.RequestKey("response", web.StreamResponse)
@@ -70,9 +72,12 @@ def is_secure(request: web.Request) -> bool:
 
 
 def kernel_of(request: web.Request) -> KernelApi:
-    """Return the kernel as the sender of a request may see it: with all jobs, or with those of a limited token."""
+    """Return the kernel as the sender of a request may see it: with all jobs, or with those of a limited token.
+
+    Where the request asks about the past, it is the kernel of then.
+    """
     scope = request.get(IDENTITY, NOBODY).scope
-    kernel = request.app[KERNEL]
+    kernel = request.get(PAST, request.app[KERNEL])
     return kernel if scope is None else ScopedKernel(kernel, scope, partial(note_denied_act, request))
 
 

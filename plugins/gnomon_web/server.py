@@ -37,6 +37,7 @@ from gnomon_web.http.middlewares import answer_errors, log_access, note_request,
 from gnomon_web.http.openapi import DOCUMENT, describe
 from gnomon_web.http.read_shares import READ_SHARES, ReadShares
 from gnomon_web.http.routes import RouteTable
+from gnomon_web.live import past
 from gnomon_web.live.connections import LIVE_CONNECTIONS
 from gnomon_web.projections import Projections
 from gnomon_web.resources import (
@@ -77,6 +78,7 @@ MODULES = (
     run_log,
     run_orders,
     history,
+    past,
     statistics,
     health,
     kernels,

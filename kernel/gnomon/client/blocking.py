@@ -72,6 +72,7 @@ class SyncClient:
             thread.join()
             loop.close()
 
+    past = _blocking(Client.past)
     jobs = _blocking(Client.jobs)
     job = _blocking(Client.job)
     preview_job = _blocking(Client.preview_job)

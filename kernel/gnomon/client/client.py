@@ -30,6 +30,7 @@ from gnomon.domain.records import ActionPage, ActionStatus, LogLine, Page
 from gnomon.domain.run_order import RunOrder, WhenFull
 from gnomon.domain.workers import WorkerView
 from gnomon.wire.operator_answers import BackfillAnswer, BackfillStop, HoldAnswer, SkippedFire
+from gnomon.wire.past import PastReport
 from gnomon.wire.records import HistoryPage, JobDetail, JobSummary, LogPage, Record, RecordPage
 from gnomon.wire.run_frame import RunFrame
 
@@ -64,13 +65,22 @@ class Client(AlertCalls, DefinitionCalls, ExplanationCalls, StatisticsCalls):
 
     # --- jobs ---
 
-    async def jobs(self) -> list[JobSummary]:
-        """List the jobs."""
-        return await self._session.request("GET", "/scheduler/jobs", list[JobSummary])
+    async def past(self, at: datetime) -> PastReport:
+        """Describe what ran, waited and was held at a moment, and what the log still keeps of that time; PastError.
 
-    async def job(self, job_id: str) -> JobDetail:
+        Other questions have a parameter `at`: their answers are those of then.
+        """
+        query = {"at": at}
+        return await self._session.request("GET", "/scheduler/past", PastReport, subject=at.isoformat(), query=query)
+
+    async def jobs(self, *, at: datetime | None = None) -> list[JobSummary]:
+        """List the jobs."""
+        return await self._session.request("GET", "/scheduler/jobs", list[JobSummary], query={"at": at})
+
+    async def job(self, job_id: str, *, at: datetime | None = None) -> JobDetail:
         """Return a job with its definition; UnknownJobError."""
-        return await self._session.request("GET", f"/scheduler/jobs/{segment(job_id)}", JobDetail, subject=job_id)
+        path = f"/scheduler/jobs/{segment(job_id)}"
+        return await self._session.request("GET", path, JobDetail, subject=job_id, query={"at": at})
 
     async def pause(self, job_id: str, *, reason: str | None = None) -> JobSummary:
         """Pause a job: it does not fire until it is resumed."""
@@ -224,10 +234,10 @@ class Client(AlertCalls, DefinitionCalls, ExplanationCalls, StatisticsCalls):
         path = f"/scheduler/executions/{segment(execution_id)}/sample"
         return await self._session.request("POST", path, BodySample, subject=execution_id)
 
-    async def execution(self, execution_id: str) -> Execution:
-        """Return the current state of an execution; UnknownExecutionError."""
+    async def execution(self, execution_id: str, *, at: datetime | None = None) -> Execution:
+        """Return the state of an execution, now or at a moment; UnknownExecutionError."""
         path = f"/scheduler/executions/{segment(execution_id)}"
-        return (await self._session.request("GET", path, Record, subject=execution_id)).execution()
+        return (await self._session.request("GET", path, Record, subject=execution_id, query={"at": at})).execution()
 
     async def history(self, execution_id: str) -> list[Event]:
         """Return the events of an execution, in order; UnknownExecutionError."""
@@ -246,6 +256,7 @@ class Client(AlertCalls, DefinitionCalls, ExplanationCalls, StatisticsCalls):
         labels: tuple[str, ...] = (),
         since: datetime | None = None,
         until: datetime | None = None,
+        at: datetime | None = None,
         text: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
@@ -258,6 +269,7 @@ class Client(AlertCalls, DefinitionCalls, ExplanationCalls, StatisticsCalls):
             "label": labels,
             "since": since,
             "until": until,
+            "at": at,
             "q": text,
             "limit": limit,
             "cursor": cursor,

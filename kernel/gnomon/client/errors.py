@@ -18,6 +18,7 @@ from gnomon.errors import (
     JobKeysError,
     JobOrdersError,
     OverrideError,
+    PastError,
     QueueFullError,
     RunOrdersError,
     UnknownExecutionError,
@@ -86,8 +87,8 @@ def _kernel_error(problem: Problem, subject: str) -> GnomonError | None:
         error = UnknownJobError(subject)
         error.args = (problem.detail,)  # the server knows the jobs, so its message may suggest a similar one
         return error
-    if problem.is_a(problems.UNKNOWN_EXECUTION):
-        return UnknownExecutionError(subject)
+    if problem.is_a(problems.UNKNOWN_EXECUTION) or problem.is_a(problems.UNKNOWN_PAST):
+        return UnknownExecutionError(subject) if problem.is_a(problems.UNKNOWN_EXECUTION) else PastError(problem.detail)
     if problem.is_a(problems.EXECUTION_OVER):
         return ExecutionOverError(subject, problem.execution_status or "over")
     if problem.is_a(problems.EXECUTION_RUNNING):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -43,6 +44,7 @@ class PastStore(Store):
         self._store = store
         self._past, self._moment = past, past.moment
         self._rewound: dict[str, Execution] | None = None
+        self._folding = asyncio.Lock()
         self.name = store.name  # type: ignore[misc]
         self.directory = store.directory
 
@@ -93,21 +95,25 @@ class PastStore(Store):
 
     async def rewound(self) -> dict[str, Execution]:
         """Return the runs that have changed after the moment, as they were then: open ones, and those hidden later."""
-        if self._rewound is None:
-            if len(self._past.open) > MOST_OPEN:
-                raise PastError(
-                    f"{len(self._past.open):,} runs had not ended at {self._moment.at.isoformat()}, more than the "
-                    f"{MOST_OPEN:,} that are shown"
-                )
-            ids = sorted(self._past.open | await self._hidden_later())
-            found: dict[str, Execution] = {}
-            for start in range(0, len(ids), AT_ONCE):
-                some = ids[start : start + AT_ONCE]
-                for one, history in zip(some, await at_once(*map(self.stream, some)), strict=True):
-                    if history:
-                        found[one] = fold(history)
-            self._rewound = found
+        async with self._folding:
+            if self._rewound is None:
+                self._rewound = await self._fold()
         return self._rewound
+
+    async def _fold(self) -> dict[str, Execution]:
+        if len(self._past.open) > MOST_OPEN:
+            raise PastError(
+                f"{len(self._past.open):,} runs had not ended at {self._moment.at.isoformat()}, more than the "
+                f"{MOST_OPEN:,} that are shown"
+            )
+        ids = sorted(self._past.open | await self._hidden_later())
+        found: dict[str, Execution] = {}
+        for start in range(0, len(ids), AT_ONCE):
+            some = ids[start : start + AT_ONCE]
+            for one, history in zip(some, await at_once(*map(self.stream, some)), strict=True):
+                if history:
+                    found[one] = fold(history)
+        return found
 
     async def _hidden_later(self) -> set[str]:
         query = ActionQuery(action="hide", since=self._moment.at, limit=1000)

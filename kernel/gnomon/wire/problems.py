@@ -163,6 +163,12 @@ UNKNOWN_PATH = ProblemKind("unknown-path", 404, "Unknown path", "The server has 
 UNKNOWN_JOB = ProblemKind("unknown-job", 404, "Unknown job", "No job has this id.")
 UNKNOWN_EXECUTION = ProblemKind("unknown-execution", 404, "Unknown execution", "No execution has this id.")
 UNKNOWN_ALERT = ProblemKind("unknown-alert", 404, "Unknown alert", "No alert has this id.")
+UNKNOWN_PAST = ProblemKind(
+    "unknown-past",
+    404,
+    "Unknown past",
+    "The log does not know this time: it lies before its first event, or in the future.",
+)
 UNKNOWN_TASK = ProblemKind("unknown-task", 404, "Unknown task", "No execution and no job has this id.")
 UNKNOWN_SESSION = ProblemKind("unknown-session", 404, "Unknown login", "No open login has this id.")
 METHOD_NOT_ALLOWED = ProblemKind(
@@ -340,6 +346,7 @@ KINDS: Final = (
     UNKNOWN_JOB,
     UNKNOWN_EXECUTION,
     UNKNOWN_ALERT,
+    UNKNOWN_PAST,
     UNKNOWN_TASK,
     UNKNOWN_SESSION,
     METHOD_NOT_ALLOWED,

@@ -21,6 +21,7 @@ from gnomon_web.http.compression import compress
 from gnomon_web.http.contributed_calls import call_contributed
 from gnomon_web.http.dialect import Reply, dialect_of
 from gnomon_web.http.malformed_requests import ProblemRequestHandler
+from gnomon_web.http.past_moments import AT, take_moment
 from gnomon_web.http.read_shares import READ_SHARES
 from gnomon_web.http.reasons import take_reason, takes_reason, with_reason
 from gnomon_web.http.request_parsing import expect_no_body, read_body, read_text_fields
@@ -44,7 +45,7 @@ def endpoint(
     """Return the aiohttp handler of a route.
 
     `replaced` is our own route in whose place a contributed one serves: it remains for tokens that are limited to some
-    jobs, if the other one does not know about them.
+    jobs, and for questions about the past, if the other one does not know about them.
     """
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -57,6 +58,8 @@ def endpoint(
         if identity.scope is not None:
             served, parameters = (route, signature) if replaced is None or is_checked(route) else replaced
             await check_scope(request, served, identity.scope)
+        if request.query.get(AT) and replaced is not None and replaced[0].has_past:  # the contributed one knows no past
+            served, parameters = replaced
         async with request.app[READ_SHARES].body_of(request, identity):
             return await _call(request, served, await _arguments(request, served, parameters))
 
@@ -97,7 +100,10 @@ async def _arguments(request: web.Request, route: Route, signature: Signature) -
         given = [(name, text) for name, text in given if name != PARAMETER]
     dialect = dialect_of(request)
     given = dialect.parameters(route, given)
-    now, strict = request.app[KERNEL].clock.now(), not dialect.is_lenient
+    now = request.app[KERNEL].clock.now()
+    if route.has_past:
+        given, now = await take_moment(request, given)
+    strict = not dialect.is_lenient
     query = read_text_fields(signature.query or _NoParameters, "query", given, strict=strict, now=now)
     if signature.query is not None:
         arguments["query"] = query

@@ -19,6 +19,7 @@ from gnomon import (
     NoLeaderError,
     OrderLostError,
     OverrideError,
+    PastError,
     QueueFullError,
     RunOrdersError,
     StepDownError,
@@ -164,6 +165,8 @@ def _from_kernel(request: web.Request, exc: GnomonError) -> ApiError:
             )
         case _ if isinstance(exc, ORDER_ERRORS):
             return from_order(exc, detail)
+        case PastError():
+            return ApiError(problems.UNKNOWN_PAST, detail, errors=[culprit("query", "at", detail)])
         case JobError() | IdempotencyKeyError() | QueueFullError():
             return _from_trigger(exc, detail)
     return _from_outage(exc, detail)

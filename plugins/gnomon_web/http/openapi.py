@@ -17,6 +17,7 @@ from gnomon.moments import RELATIVE
 from gnomon.wire.problems import Problem
 from gnomon.wire.records import CLEAN_JSON
 from gnomon_web.config import Config
+from gnomon_web.http.past_moments import PastMoment
 from gnomon_web.http.reasons import LONGEST, REASON, takes_reason
 from gnomon_web.http.responses import JSON, PROBLEM_JSON
 from gnomon_web.http.routes import Route, RouteTable, Signature
@@ -141,6 +142,7 @@ def check_types(signature: Signature) -> None:
 def _operation(route: Route, signature: Signature, schemas: Schemas, config: Config) -> Json:
     summary, _, more = (inspect.getdoc(route.handler) or route.path).partition("\n")
     notes = [more, *(inspect.getdoc(part) or "" for part in (signature.query, signature.headers) if part is not None)]
+    notes += [inspect.getdoc(PastMoment) or ""] if route.has_past else []
     operation: Json = {
         "operationId": "_".join([route.method.lower(), *re.findall(r"\w+", re.sub(r":[^{}]*\}", "}", route.path))]),
         "summary": summary.rstrip("."),
@@ -150,6 +152,7 @@ def _operation(route: Route, signature: Signature, schemas: Schemas, config: Con
         "parameters": [
             *(_path_parameter(name) for name in route.names_in_path),
             *(_parameters("query", signature.query) if signature.query else ()),
+            *(_parameters("query", PastMoment) if route.has_past else ()),
             *(_parameters("header", signature.headers) if signature.headers else ()),
         ],
         "responses": _responses(route, signature, schemas, config),

@@ -49,6 +49,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     `scoped` marks a handler that looks only at the jobs of a token that is limited to some: one that gets the kernel
     from `kernel_of(request)` or its `caller`, or that does not look at jobs. Without it such tokens may use the route
     only if its path names a job or an execution, which is checked.
+
+    With `has_past` the call has a parameter `at`: `kernel_of(request)`, or the kernel of the `caller`, is that of then.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -65,6 +67,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     is_of_leader: bool = False
     replaceable: bool = False
     scoped: bool = False
+    has_past: bool = False
 
     @property
     def names_in_path(self) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from gnomon_web.live.tail import Tail
 from gnomon_web.resources.etas import records_of
 from gnomon_web.resources.health import HealthReport
 from gnomon_web.resources.jobs import summaries, views_of
-from gnomon_web.resources.last_executions import LAST_EXECUTIONS
+from gnomon_web.resources.last_executions import last_of
 
 MAX_FINISHED = 100
 """Finished runs in a snapshot, the newest ones."""
@@ -87,32 +87,39 @@ class Snapshots:
         return {summary.id: summary for summary in await summaries(request, views)} if views else {}
 
     async def _take(self, request: web.Request) -> SharedSnapshot:
-        seq = self._tail.head  # read first: events that arrive in between are sent again, never left out
-        kernel = kernel_of(request)
-        views = await kernel.jobs()
-        jobs = await summaries(request, await _chosen(request, views))
-        # In this order, a run that starts or ends in between is in two lists instead of in none.
-        scheduled = await _executions(kernel, ("scheduled",), MAX_UNFINISHED)
-        running = await _executions(kernel, ("running",), MAX_UNFINISHED)
-        recent = await _executions(kernel, FINISHED, MAX_FINISHED)
-        begun = {run.id for run in running.items}
-        waiting = [run for run in scheduled.items if run.id not in begun][: MAX_UNFINISHED - len(begun)]
-        paused = sum(view.state.paused for view in views)
-        return SharedSnapshot(
-            seq=seq,
-            totals=Totals(jobs=len(views), paused=paused, running=running.total, scheduled=scheduled.total),
-            jobs=_raw(jobs),
-            running=_raw(await records_of(request, brief_list([*running.items, *waiting]))),
-            recent=_raw([Record.of(one) for one in brief_list(recent.items)]),
-            health=await self._health.read(request),
-        )
+        # The position is read first: events that arrive in between are sent again, never left out.
+        return await take_snapshot(request, self._tail.head, self._health.read)
+
+
+async def take_snapshot(
+    request: web.Request, seq: int, read_health: Callable[[web.Request], Awaitable[HealthReport]]
+) -> SharedSnapshot:
+    """Return what a dashboard shows first, now or at the moment that the request is about."""
+    kernel = kernel_of(request)
+    views = await kernel.jobs()
+    jobs = await summaries(request, await _chosen(request, views))
+    # In this order, a run that starts or ends in between is in two lists instead of in none.
+    scheduled = await _executions(kernel, ("scheduled",), MAX_UNFINISHED)
+    running = await _executions(kernel, ("running",), MAX_UNFINISHED)
+    recent = await _executions(kernel, FINISHED, MAX_FINISHED)
+    begun = {run.id for run in running.items}
+    waiting = [run for run in scheduled.items if run.id not in begun][: MAX_UNFINISHED - len(begun)]
+    paused = sum(view.state.paused for view in views)
+    return SharedSnapshot(
+        seq=seq,
+        totals=Totals(jobs=len(views), paused=paused, running=running.total, scheduled=scheduled.total),
+        jobs=_raw(jobs),
+        running=_raw(await records_of(request, brief_list([*running.items, *waiting]))),
+        recent=_raw([Record.of(one) for one in brief_list(recent.items)]),
+        health=await read_health(request),
+    )
 
 
 async def _chosen(request: web.Request, views: list[JobView]) -> list[JobView]:
     """Return the jobs that a dashboard shows first: those with runs, those that fail, then those that are due next."""
     if len(views) <= MAX_JOBS:
         return views
-    last = await request.app[LAST_EXECUTIONS].of(view.job.id for view in views)
+    last = await last_of(request, [view.job.id for view in views])
 
     def rank(view: JobView) -> tuple[bool, bool, bool, datetime]:
         newest = last[view.job.id]

@@ -13,7 +13,7 @@ from gnomon.domain.estimates import TYPICAL_RUNS, eta_of, past_run
 from gnomon.domain.eta import Eta, PastRun
 from gnomon.domain.records import JobScope
 from gnomon.wire.records import Record
-from gnomon_web.app_keys import KERNEL
+from gnomon_web.app_keys import KERNEL, PAST
 
 FRESH_S = 10.0
 """Seconds for which past runs are used again: one run more or less changes little."""
@@ -49,8 +49,9 @@ async def etas_of(request: web.Request, executions: Iterable[Execution]) -> dict
     running = [one for one in executions if one.status == "running" and not one.cancel_requested]
     if not running:
         return {}
-    past = await request.app[PAST_RUNS].of({one.job_id for one in running})
-    now = request.app[KERNEL].clock.now()
+    known = PastRuns(request[PAST]) if PAST in request else request.app[PAST_RUNS]
+    past = await known.of({one.job_id for one in running})
+    now = request.get(PAST, request.app[KERNEL]).clock.now()
     found = {one.id: eta_of(one, past[one.job_id], now) for one in running}
     return {execution_id: eta for execution_id, eta in found.items() if eta is not None}
 

@@ -86,15 +86,16 @@ class FailOptions(msgspec.Struct, kw_only=True, frozen=True):
 def routes() -> list[Route]:
     """Return the routes of this module."""
     look: dict[str, Any] = {"method": "GET", "role": "viewer", "tag": "executions", "scoped": True}
+    past = look | {"has_past": True, "errors": (404,)}
     act = look | {"method": "POST", "errors": (404, 409)}
     one = "/scheduler/executions/{execution_id}"
     itself = r"/scheduler/executions/{execution_id:(?!cancel$)[^/\x7b\x7d]+}"  # `cancel` is a call, which has POST only
     return [
-        Route(path="/scheduler/logs", handler=list_executions, **look),
-        Route(path="/scheduler/executions", handler=list_executions, **look),
-        Route(path="/scheduler/jobs/{job_id}/executions", handler=list_of_job, errors=(404,), **look),
-        Route(path=itself, handler=get_execution, errors=(404,), **look),
-        Route(path=f"{one}/events", handler=get_events, errors=(404,), **look),
+        Route(path="/scheduler/logs", handler=list_executions, **past),
+        Route(path="/scheduler/executions", handler=list_executions, **past),
+        Route(path="/scheduler/jobs/{job_id}/executions", handler=list_of_job, **past),
+        Route(path=itself, handler=get_execution, **past),
+        Route(path=f"{one}/events", handler=get_events, **past),
         Route(path=f"{one}/cancel", handler=cancel, status=202, **(act | {"role": "operator"})),
         Route(path=f"{one}/sample", handler=sample, **(act | {"role": "operator"})),
         Route(path=f"{one}/mark-failed", handler=mark_failed, **(act | {"role": "admin"})),

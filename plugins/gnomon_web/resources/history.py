@@ -44,9 +44,9 @@ class HistoryFilters(msgspec.Struct, kw_only=True, frozen=True):
 
 def routes() -> list[Route]:
     """Return the routes of this module."""
-    base: dict[str, Any] = {"method": "GET", "role": "viewer", "tag": "history", "scoped": True}
+    base: dict[str, Any] = {"method": "GET", "role": "viewer", "tag": "history", "scoped": True, "has_past": True}
     return [
-        Route(path="/scheduler/history", handler=get_history, **base),
+        Route(path="/scheduler/history", handler=get_history, errors=(404,), **base),
         Route(path="/scheduler/jobs/{job_id}/history", handler=get_history_of_job, errors=(404,), **base),
     ]
 

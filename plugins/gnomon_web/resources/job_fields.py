@@ -15,7 +15,7 @@ from gnomon.wire.recent_runs import RecentRun
 from gnomon_web.app_keys import IDENTITY, kernel_of
 from gnomon_web.http.read_shares import READ_SHARES
 from gnomon_web.resources.job_answers import summary_fields
-from gnomon_web.resources.last_executions import LAST_EXECUTIONS
+from gnomon_web.resources.last_executions import last_of
 
 MOST_NAMED = 500
 """Jobs that a query names one by one; the newest runs of all jobs are read where more are wanted."""
@@ -26,7 +26,7 @@ async def chosen_fields(
 ) -> list[dict[str, Any]]:
     """Return the id and the chosen fields of each job, with up to `most` recent runs where `recent` is one of them."""
     job_ids = [view.job.id for view in views]
-    last = await request.app[LAST_EXECUTIONS].of(job_ids) if "last_execution" in fields else {}
+    last = await last_of(request, job_ids) if "last_execution" in fields else {}
     recent: dict[str, list[RecentRun]] = {}
     if "recent" in fields:
         kernel = kernel_of(request)

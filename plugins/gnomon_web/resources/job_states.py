@@ -8,7 +8,7 @@ from aiohttp import web
 from gnomon.domain.execution import Status
 from gnomon_web.app_keys import kernel_of
 from gnomon_web.http.routes import Route
-from gnomon_web.resources.last_executions import LAST_EXECUTIONS
+from gnomon_web.resources.last_executions import last_of
 
 
 class JobLine(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -36,7 +36,16 @@ class JobStates(msgspec.Struct, kw_only=True):
 def routes() -> list[Route]:
     """Return the routes of this module."""
     return [
-        Route(method="GET", path="/scheduler/job-states", handler=list_states, role="viewer", tag="jobs", scoped=True)
+        Route(
+            method="GET",
+            path="/scheduler/job-states",
+            handler=list_states,
+            role="viewer",
+            tag="jobs",
+            errors=(404,),
+            scoped=True,
+            has_past=True,
+        )
     ]
 
 
@@ -45,7 +54,7 @@ async def list_states(request: web.Request) -> JobStates:
     kernel = kernel_of(request)
     position = kernel.health().position
     views = await kernel.jobs()
-    last = await request.app[LAST_EXECUTIONS].of([view.job.id for view in views])
+    last = await last_of(request, [view.job.id for view in views])
     lines = []
     for view in views:
         newest, name = last[view.job.id], view.state.display_name or view.job.title

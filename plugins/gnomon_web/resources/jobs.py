@@ -18,7 +18,7 @@ from gnomon_web.http.routes import Answer, Route
 from gnomon_web.resources.counts import count
 from gnomon_web.resources.job_answers import detail_fields, summary_fields
 from gnomon_web.resources.job_fields import chosen_fields
-from gnomon_web.resources.last_executions import LAST_EXECUTIONS
+from gnomon_web.resources.last_executions import last_of
 from gnomon_web.resources.parameters import ActionReason, JobId, Text, expect_same_job
 
 
@@ -107,14 +107,15 @@ class TriggerHeaders(msgspec.Struct, kw_only=True, frozen=True):
 
 def routes() -> list[Route]:
     """Return the routes of this module."""
-    base: dict[str, Any] = {"tag": "jobs", "scoped": True}
+    look: dict[str, Any] = {"method": "GET", "role": "viewer", "tag": "jobs", "scoped": True}
+    look |= {"has_past": True, "errors": (404,)}
     one = "/scheduler/jobs/{job_id}"
     act: dict[str, Any] = {"method": "POST", "role": "operator", "tag": "jobs", "errors": (404, 409), "scoped": True}
     run = act | {"status": 202, "errors": (404, 409, 413, 415, 422, 429)}
     return [
-        Route(method="GET", path="/scheduler/jobs", handler=list_jobs, role="viewer", **base),
-        Route(method="GET", path=one, handler=get_job, role="viewer", errors=(404,), **base),
-        Route(method="GET", path=f"{one}/parameters", handler=get_parameters, role="viewer", errors=(404,), **base),
+        Route(path="/scheduler/jobs", handler=list_jobs, **look),
+        Route(path=one, handler=get_job, **look),
+        Route(path=f"{one}/parameters", handler=get_parameters, **look),
         Route(path=f"{one}/pause", handler=pause, **act),
         Route(path=f"{one}/resume", handler=resume, **act),
         Route(
@@ -157,7 +158,7 @@ async def get_job(request: web.Request, job_id: str) -> Answer[JobDetail]:
 async def job_detail(request: web.Request, view: JobView) -> JobDetail:
     """Return the details of a job."""
     job_id = view.job.id
-    last = await request.app[LAST_EXECUTIONS].of([job_id])
+    last = await last_of(request, [job_id])
     kernel = kernel_of(request)
     fields = detail_fields(view, last[job_id], kernel.clock.now())
     return JobDetail(**fields, statistics=await count(kernel, job_id))
@@ -241,7 +242,7 @@ async def _summary(request: web.Request, job_id: str) -> JobSummary:
 
 async def summaries(request: web.Request, views: list[JobView]) -> list[JobSummary]:
     """Return the summaries of these jobs, each with its newest execution."""
-    last = await request.app[LAST_EXECUTIONS].of(view.job.id for view in views)
+    last = await last_of(request, [view.job.id for view in views])
     return [JobSummary(**summary_fields(view, last[view.job.id])) for view in views]
 
 

@@ -12,6 +12,7 @@ from gnomon import Event, ExecutionQuery, KernelApi, Progress
 from gnomon.domain.events import JobEvent, KernelEvent
 from gnomon.domain.records import JobScope
 from gnomon.wire.records import LastExecution
+from gnomon_web.app_keys import PAST
 
 AT_ONCE = 1_000
 """Jobs of one query."""
@@ -83,3 +84,9 @@ class LastExecutions:
 
 
 LAST_EXECUTIONS = web.AppKey("last_executions", LastExecutions)
+
+
+async def last_of(request: web.Request, job_ids: Iterable[str]) -> dict[str, LastExecution | None]:
+    """Return the newest execution of each job, now or at the moment that a request is about."""
+    known = LastExecutions(request[PAST]) if PAST in request else request.app[LAST_EXECUTIONS]
+    return await known.of(job_ids)

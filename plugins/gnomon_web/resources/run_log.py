@@ -56,7 +56,7 @@ def rank(level: str) -> int:
 def routes() -> list[Route]:
     """Return the routes of this module."""
     path = "/scheduler/executions/{execution_id}/log"
-    look: dict[str, Any] = {"method": "GET", "role": "viewer", "tag": "executions", "scoped": True}
+    look: dict[str, Any] = {"method": "GET", "role": "viewer", "tag": "executions", "scoped": True, "has_past": True}
     return [Route(path=path, handler=get_log, errors=(404,), **look)]
 
 

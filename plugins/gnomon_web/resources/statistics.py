@@ -62,7 +62,7 @@ def routes() -> list[Route]:
     base: dict[str, Any] = {"method": "GET", "role": "viewer", "tag": "statistics", "replaceable": True, "scoped": True}
     path = "/scheduler/jobs/{job_id}/execution-stats"
     return [
-        Route(path=path, handler=job_statistics, errors=(404,), **base),
+        Route(path=path, handler=job_statistics, errors=(404,), has_past=True, **base),
         Route(path="/scheduler/stats", handler=overview, **base),
         Route(path=TODAY_PATH, handler=today, **base),
     ]

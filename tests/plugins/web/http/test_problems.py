@@ -14,6 +14,7 @@ from gnomon import (
     ExecutionOverError,
     ExecutionRunningError,
     JobError,
+    PastError,
     UnknownExecutionError,
     UnknownJobError,
 )
@@ -65,6 +66,7 @@ async def test_a_problem_links_to_the_section_that_the_server_serves(serve: Any,
     [
         (problems.UNKNOWN_JOB, UnknownJobError),
         (problems.UNKNOWN_EXECUTION, UnknownExecutionError),
+        (problems.UNKNOWN_PAST, PastError),
         (problems.EXECUTION_OVER, ExecutionOverError),
         (problems.EXECUTION_RUNNING, ExecutionRunningError),
         (problems.INVALID_ARGUMENTS, JobError),
