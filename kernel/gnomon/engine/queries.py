@@ -118,6 +118,7 @@ class KernelQueries(KernelComponents):
             problems["revision"] = self._revision_problem
         if self._channel is not None and (unreached := self._channel.problem) is not None:
             problems["orders"] = unreached
+        queued = self._queued_elsewhere()
         plugins = [*self._dispatcher.health(), *self._companions.health()]
         problems |= plugin_problems(plugins)
         return Health(
@@ -127,8 +128,8 @@ class KernelQueries(KernelComponents):
             position=journal.head,
             backlog=journal.backlog + store.backlog,
             accepts_runs=store.accepts_runs and journal.state == "healthy",
-            running=self._admission.running,
-            waiting=self._admission.waiting + self._dependencies.waiting,
+            running=self._admission.running - queued,
+            waiting=self._admission.waiting + self._dependencies.waiting + queued,
             groups=self._admission.groups(),
             plugins=plugins,
             store_state=store_state,
@@ -147,6 +148,12 @@ class KernelQueries(KernelComponents):
             role="leader" if self.loop is not None else None,
             leader=self._facts.leader_name if self.loop is not None else None,
         )
+
+    def _queued_elsewhere(self) -> int:
+        """Return the number of runs that have a slot, were handed over, and have not begun."""
+        if not any(runner.is_remote for runner in self._supervisor.runners.values()):
+            return 0
+        return sum(one.handed_to is not None and not one.has_started for one in list(self._journal.live.values()))
 
     @property
     def is_idle(self) -> bool:

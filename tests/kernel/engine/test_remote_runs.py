@@ -37,12 +37,14 @@ async def test_a_run_is_handed_over_begins_elsewhere_and_ends_with_what_it_retur
 ) -> None:
     async with log.kernel(run_of(steps=["fetch"], timeout=MINUTE)) as one:
         run_id = await log.handed_over(one)
-        waiting = await one.execution(run_id)
+        waiting, health = await one.execution(run_id), one.health()
+        assert (health.running, health.waiting) == (0, 1)
         gnomon_clock._move(gnomon_clock.monotonic() + 90.0)  # longer than the timeout, which counts from its beginning
         await gnomon_clock.settle()
         there.begin(run_id, gnomon_clock.now())
         there.runs[run_id].context.report({"percent": 50.0}, immediately=True)
         await log.until(lambda: "progress" in gnomon_events.types)
+        assert (one.health().running, one.health().waiting) == (1, 0)
         there.end(run_id, {"rows": 3})
         ended = await one.wait(run_id)
 
