@@ -13,6 +13,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from gnomon.client.bodies import encoded
 from gnomon.client.errors import ClientError, NoServerError, error_of
 from gnomon.client.patience import Patience
 from gnomon.wire.problems import Problem
@@ -86,7 +87,7 @@ class Session:
         }
         sent["headers"] |= headers or {}
         if body is not None:
-            sent |= {"data": msgspec.json.encode(body)}
+            sent |= {"data": encoded(body)}
             sent["headers"]["Content-Type"] = "application/json"
         while True:
             try:
@@ -156,7 +157,7 @@ class Session:
 
 def segment(text: str) -> str:
     """Quote a path segment: an id given by a user may contain any character."""
-    return quote(text, safe="")
+    return quote(text, safe="", errors="backslashreplace")
 
 
 _CLOSING = aiohttp.ClientWSTimeout(ws_close=2.0)

@@ -79,7 +79,7 @@ class Health(msgspec.Struct, frozen=True):
     stop, while running bodies may go on for the time of `drain`. `blocked_by` is the id of the execution that blocks
     the event loop, or has just done so.
 
-    `running` counts the runs that hold a slot, apart from those that wait in a queue elsewhere: they count as `waiting`.
+    `running` counts the runs that hold a slot, without those that wait in a queue elsewhere: `waiting` has them.
 
     `lateness_s` is how late starts are and `append_s` how long an append takes, within the last seconds. `loop_stalls`
     counts the times when a run blocked the event loop, and `loop_stalled_s` is their sum. `clock_behind_s` is how far

@@ -27,6 +27,7 @@ from gnomon.cli.access import remote as remote_kernel
 from gnomon.client import Client, ClientError, NoServerError, NotAllowedError, patience
 from gnomon.clock import SystemClock
 from gnomon.domain.records import ActionQuery
+from gnomon.errors import ParameterError
 from gnomon_stats import StatsPlugin
 from proxies import proxied
 
@@ -180,6 +181,26 @@ async def test_the_client_raises_the_kernels_own_errors(serve: Serve) -> None:
             await client.job("a/b?c=d#e")
         with pytest.raises(ClientError, match="no execution and no job"):
             await anext(client.follow("nobody"))
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "problem"),
+    [
+        ({"rows": float("nan")}, "kwargs.rows: JSON has no nan, which would arrive as null"),
+        ({"rows": [1, {"x": float("inf")}]}, r"kwargs.rows\[1\].x: JSON has no inf"),
+        ({"name": "\ud800"}, "kwargs.name: has half a character"),
+        ({"\ud800": 1}, "kwargs: the key .* has half a character"),
+        ({"rows": object()}, "kwargs.rows: JSON has nothing for an object of type object"),
+    ],
+)
+async def test_what_json_does_not_have_is_refused_before_it_is_sent(
+    kwargs: dict[str, Any], problem: str, serve: Serve
+) -> None:
+    async with serve(job(told)) as ask, Client(ask.web.url) as client:
+        with pytest.raises(ParameterError, match=problem):
+            await client.trigger("job", kwargs=kwargs)
+        with pytest.raises(UnknownJobError):
+            await client.job("\ud800")
 
 
 async def test_a_refused_client_gets_the_reason(serve: Serve, secrets: dict[str, str]) -> None:
