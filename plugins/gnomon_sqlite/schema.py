@@ -34,7 +34,7 @@ SCHEMA_VERSION = 10
 #
 # `late` and `duration` are in seconds, NULL where a run did not start or end; `progress` is that of unfinished runs.
 # Lists that are sorted or filtered by them scan `executions_by_status`, which holds all that they need: a million
-# entries in some 0.3 s. Indexes in an order of their own would cost a written page for nearly every run.
+# entries in about 0.3 s. An index for each order would cost a written page for nearly every run.
 #
 # `labels` has each label between two unit separators, and only runs with labels are in its index.
 #

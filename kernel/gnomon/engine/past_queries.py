@@ -12,7 +12,7 @@ from gnomon.past.log_index import LogIndex
 from gnomon.past.past_store import PastStore
 
 READ_LIMIT_S = 5.0
-"""Seconds that a question waits for the index of the log; the next one goes on from there."""
+"""Seconds that a question waits for the index of the log; the next one continues from there."""
 
 
 class PastQueries(LogQueries):

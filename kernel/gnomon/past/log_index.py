@@ -1,7 +1,7 @@
 """An index of the log by time: which runs were open at any moment, and which jobs have changed after it.
 
 The log is read once, block by block, and summed up in segments of some thousand events; a question reads one segment
-again. The index is built when somebody first asks about the past, and then follows the log.
+again. The index is built when the past is first asked about, and then follows the log.
 
 A moment stands for a position: that of the last event of the log whose time is not after it. Everything up to there
 counts, so what is shown has really been, also where the clock was set back in between.

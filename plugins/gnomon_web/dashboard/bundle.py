@@ -4,7 +4,7 @@ Names and lines within a module stay as they are: imports are removed, and each 
 A top-level name may therefore be declared in one module only, and modules may not import each other in a circle.
 
 A module that is imported lazily, `import('./views/run.js')`, is the beginning of a chunk: a separate file, with the
-modules that only it needs. Modules that several chunks need, but not the first bundle, are a chunk of their own. What a
+modules that only it needs. Modules that several chunks need, but not the first bundle, are one more chunk. What a
 chunk needs of the first bundle, or of the modules that several chunks need, it imports from there.
 """
 

@@ -135,7 +135,7 @@ class Writer:
 
 
 def written(events: Sequence[Event]) -> tuple[dict[str, Execution], dict[str, JobState]]:
-    """Fold the views of a log anew."""
+    """Fold the views of a log again."""
     runs: dict[str, Execution] = {}
     jobs: dict[str, JobState] = {}
     for event in events:
