@@ -2,15 +2,16 @@
 
 A fire is not expected to run where its job is paused, an operator skips it, all fires are held, a plugin knows that it
 would veto it, such as on a holiday of an exchange, or the run before it is expected to run still and its job has
-`overlap = "skip"`. The limits of groups and of the kernel are left out, as are retries, runs by hand, and jobs that
-follow others.
+`overlap = "skip"`. Where the slots of its group are expected to be taken, it waits. The rates of groups and the limit
+of the kernel are left out, as are retries, runs by hand, and jobs that follow others.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from gnomon.api import JobView
@@ -22,6 +23,7 @@ from gnomon.scheduling.catch_up import fires, fires_within, next_fire
 from gnomon.scheduling.triggers import AnchoredTrigger, is_predictable
 from gnomon.stores.microseconds import from_micros
 from gnomon.wire.forecast import Forecast, ForecastCut, ForecastJob, ForecastRun, Prospect
+from gnomon_stats.forecast_listing import OFTEN_S, list_first, wait_in_groups
 from gnomon_stats.histogram import percentile
 from gnomon_stats.job_fold import JobFold
 
@@ -33,6 +35,25 @@ LONGEST_SPAN: Final = timedelta(days=31)
 
 Closure = Callable[[Job, datetime], str | None]
 """Returns why a plugin would veto a fire at a time to come, or None; it must not look at the present."""
+
+
+class Extent(NamedTuple):
+    """How much of a forecast is wanted: the number of jobs, and of fires over all of them where that is limited.
+
+    Without `has_totals` fires are counted only as far as they may be listed, which takes much less time.
+    """
+
+    jobs: int
+    fires: int | None = None
+    has_totals: bool = True
+
+
+class Circumstances(NamedTuple):
+    """What decides about fires besides their jobs: closures, a hold, and the limits of the groups that have one."""
+
+    closures: Sequence[Closure] = ()
+    is_held: bool = False
+    limits: Mapping[str, int] = MappingProxyType({})
 
 
 class Durations(NamedTuple):
@@ -71,20 +92,24 @@ def forecast(
     since: datetime,
     until: datetime,
     now: datetime,
-    *,
-    most_jobs: int,
-    closures: Sequence[Closure] = (),
-    is_held: bool = False,
+    extent: Extent,
+    around: Circumstances,
 ) -> Forecast:
     """Return what is expected in a period to come, for the jobs that fire next; the others are only counted."""
     due = [(first, view) for view in views if (first := _first_fire(view, since, until)) is not None]
     due.sort(key=lambda one: (one[0], one[1].job.id))
-    shown = due[:most_jobs]
-    share = max(MOST_FIRES // max(len(shown), 1), MOST_LISTED)
+    shown = due[: extent.jobs]
+    listed = extent.fires or MOST_LISTED
+    share = max(MOST_FIRES // max(len(shown), 1), listed) if extent.has_totals else listed
     jobs = []
     for _, view in shown:
-        one = _Job(view, counted.get(view.job.id), now, closures, is_held=is_held)
-        jobs.append(one.forecast(since, until, share))
+        one = _Job(view, counted.get(view.job.id), now, around, most_listed=listed)
+        jobs.append(one.forecast(since, until, share, notes_cut=extent.has_totals))
+    wait_in_groups(
+        jobs, {view.job.id: view.job.group for _, view in shown if view.job.group is not None}, around.limits
+    )
+    if extent.fires is not None:
+        list_first(jobs, extent.fires)
     totals = Counter[Prospect]()
     for job in jobs:
         totals.update(job.totals)
@@ -96,6 +121,9 @@ def _first_fire(view: JobView, since: datetime, until: datetime) -> datetime | N
     """Return the first fire of a job in the period, or of its runs of now; None without any."""
     if view.running and since <= until:
         return since
+    known = view.next_fire
+    if known is not None and since <= known and not view.state.skips:  # as almost always: no schedule is looked at
+        return known if known <= until else None
     return next(_fires(view, since, until), None)
 
 
@@ -129,42 +157,54 @@ class _Job:
     """The runs of one job, one after the other."""
 
     def __init__(
-        self, view: JobView, counted: JobFold | None, now: datetime, closures: Sequence[Closure], *, is_held: bool
+        self,
+        view: JobView,
+        counted: JobFold | None,
+        now: datetime,
+        around: Circumstances,
+        *,
+        most_listed: int,
     ) -> None:
         self._view = view
         self._job = view.job
         self._durations = durations_of(counted)
         self._now = now
-        self._closures = closures
-        self._is_held = is_held
+        self._around = around
+        self._most_listed = most_listed
         self._open: list[Ends] = []
         self._listed: list[ForecastRun] = []
         self._totals = Counter[Prospect]()
         self._begun = sorted(run.at for run in counted.open.values() if run.running) if counted is not None else []
 
-    def forecast(self, since: datetime, until: datetime, most: int) -> ForecastJob:
+    def forecast(self, since: datetime, until: datetime, most: int, *, notes_cut: bool) -> ForecastJob:
         """Return what is expected of each fire of a period."""
         notes = self._notes()
         for at in self._begun:
             self._add(self._run(from_micros(at), "running"))
+        first = last = None
         try:
             for number, fire in enumerate(_fires(self._view, since, until)):
                 if number == most:
-                    notes.append(f"only its first {most:,} fires were looked at, up to {fire.isoformat()}")
+                    if notes_cut:
+                        notes.append(f"only its first {most:,} fires were looked at, up to {fire.isoformat()}")
                     break
+                first, last = first or fire, fire
                 self._add(self._expected(fire))
         except TriggerError as exc:
             notes.append(str(exc))
         count = self._totals.total()
+        fires = count - self._totals["running"]
+        interval = (last - first).total_seconds() / (fires - 1) if first and last and fires > 1 else None
         return ForecastJob(
             job_id=self._job.id,
             name=self._view.state.display_name or self._job.title,
             paused=self._view.state.paused,
-            fires=count - self._totals["running"],
+            fires=fires,
             totals=dict(self._totals),
             runs=self._listed,
             cut=count - len(self._listed),
             notes=notes,
+            interval_s=interval if interval is not None and interval <= OFTEN_S else None,
         )
 
     def _notes(self) -> list[str]:
@@ -174,20 +214,18 @@ class _Job:
             notes.append(f"the schedule is random ({trigger}): its fires are an example")
         if self._durations is None:
             notes.append(f"fewer than {ENOUGH} runs have succeeded, so their ends are not known")
-        if self._job.group is not None:
-            notes.append(f"the limits of its group {self._job.group!r} are not taken into account")
         return notes
 
     def _add(self, run: ForecastRun) -> None:
         self._totals[run.outcome] += 1
-        if len(self._listed) < MOST_LISTED:
+        if len(self._listed) < self._most_listed:
             self._listed.append(run)
 
     def _expected(self, fire: datetime) -> ForecastRun:
         state = self._view.state
         if state.paused:
             return ForecastRun(at=fire, outcome="paused", detail=state.paused_reason)
-        if self._is_held:
+        if self._around.is_held:
             return ForecastRun(at=fire, outcome="held")
         if (skip := state.skip_of(fire)) is not None:
             return ForecastRun(at=fire, outcome="skipped", detail=skip.reason)
@@ -196,7 +234,9 @@ class _Job:
         return self._beside_others(fire)
 
     def _closed(self, fire: datetime) -> str | None:
-        return next((reason for closed in self._closures if (reason := closed(self._job, fire)) is not None), None)
+        return next(
+            (reason for closed in self._around.closures if (reason := closed(self._job, fire)) is not None), None
+        )
 
     def _beside_others(self, fire: datetime) -> ForecastRun:
         """Return the run of a fire, given those that are expected to run then."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 
+from gnomon.api import JobView
+from gnomon.domain.labels import parse_label
 from gnomon_stats.forecast import LONGEST_SPAN
 from gnomon_stats.lane_calls import Moment
 
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 DEFAULT_SPAN: Final = timedelta(days=1)
 
 
@@ -34,6 +37,34 @@ class ForecastQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class ForecastsQuery(ForecastQuery, kw_only=True, forbid_unknown_fields=True):
-    """The period, as for one job, and the number of `jobs` that are shown: those that fire next."""
+    """The period, as for one job, and the number of `jobs` that are shown: those that fire next.
+
+    With `fires` only that many are listed, the first ones over all jobs, and of jobs that fire every minute or more
+    often only one. Without `totals` fires are counted only as far as they may be listed. The jobs have the text `q` in
+    their id or name, the `tag`, the `label`, such as `tenant:7`, and the `status`.
+    """
 
     jobs: Annotated[int, msgspec.Meta(ge=1, le=500)] = 50
+    fires: Annotated[int, msgspec.Meta(ge=1, le=2000)] | None = None
+    totals: bool = True
+    q: Text | None = None
+    tag: Text | None = None
+    label: Text | None = None
+    status: Literal["active", "paused"] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a label that is not one, besides what one job refuses."""
+        super().__post_init__()
+        if self.label is not None:
+            parse_label(self.label)
+
+    def has(self, view: JobView) -> bool:
+        """Return whether a job passes the filters."""
+        job, state = view.job, view.state
+        text = f"{job.id}\n{job.title}\n{state.display_name or ''}".casefold()
+        return (
+            (self.q is None or self.q.casefold() in text)
+            and (self.tag is None or self.tag in job.tags)
+            and (self.label is None or parse_label(self.label) in job.labels.items())
+            and (self.status is None or state.paused is (self.status == "paused"))
+        )

@@ -26,7 +26,7 @@ from gnomon.wire.lanes import Lanes
 from gnomon.wire.statistics import Day, JobStatistics, LabelNames, LabelStatistics
 from gnomon_stats.checkpoint import CHECKPOINT, UnreadableViewError, from_checkpoint, to_checkpoint
 from gnomon_stats.fold import Statistics, fold, move_to_zone
-from gnomon_stats.forecast import Closure, forecast, own_numbers
+from gnomon_stats.forecast import Circumstances, Closure, Extent, forecast, own_numbers
 from gnomon_stats.forecast_calls import ForecastQuery, ForecastsQuery
 from gnomon_stats.label_fold import MOST_VALUES
 from gnomon_stats.lane_calls import LaneQuery, LanesQuery
@@ -180,23 +180,24 @@ class StatsPlugin:
 
     async def answer_forecast(self, _request: Any, caller: Caller, query: ForecastsQuery) -> Forecast:
         """Return what is expected of the fires to come, with the ends of their runs; the jobs that fire next."""
-        return await self._forecast(await caller.kernel.jobs(), query, query.jobs)
+        views = [view for view in await caller.kernel.jobs() if query.has(view)]
+        return await self._forecast(views, query, Extent(query.jobs, query.fires, query.totals))
 
     async def answer_job_forecast(self, _request: Any, job_id: str, query: ForecastQuery) -> Forecast:
         """Return what is expected of the fires to come of one job."""
-        return await self._forecast([await self._kernel.job(job_id)], query, 1)
+        return await self._forecast([await self._kernel.job(job_id)], query, Extent(jobs=1))
 
-    async def _forecast(self, views: Sequence[JobView], query: ForecastQuery, most_jobs: int) -> Forecast:
-        now, is_held = self._kernel.clock.now(), self._kernel.health().hold is not None
+    async def _forecast(self, views: Sequence[JobView], query: ForecastQuery, extent: Extent) -> Forecast:
+        now, health = self._kernel.clock.now(), self._kernel.health()
         since, until = query.period(now)
+        limits = {group.name: group.limit for group in health.groups if group.limit is not None}
+        around = Circumstances(self._closures, health.hold is not None, limits)
 
         def compute() -> Forecast:
             with self._lock:
                 folds = ((view.job.id, self._statistics.jobs.get(view.job.id)) for view in views)
                 counted = {name: own_numbers(fold) for name, fold in folds if fold is not None}
-            return forecast(
-                views, counted, since, until, now, most_jobs=most_jobs, closures=self._closures, is_held=is_held
-            )
+            return forecast(views, counted, since, until, now, extent, around)
 
         return await in_thread(compute, "gnomon-stats-forecast")
 

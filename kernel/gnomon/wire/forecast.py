@@ -15,7 +15,8 @@ class ForecastRun(msgspec.Struct, kw_only=True):
     """One fire, and when its run is expected to end: about four of five end between `ends_low` and `ends_high`.
 
     A run that has to wait for the one before it `starts` later than it is due. The times are null for a fire without a
-    run, and where too few runs have succeeded so far. `may_overlap`: the run before it may still run then.
+    run, and where too few runs have succeeded so far. `may_overlap`: the run before it may still run then. `waits_for`
+    is the group in which it is expected to wait for a slot.
     """
 
     at: datetime
@@ -25,11 +26,15 @@ class ForecastRun(msgspec.Struct, kw_only=True):
     ends: datetime | None = None
     ends_high: datetime | None = None
     may_overlap: bool = False
+    waits_for: str | None = None
     detail: str | None = None
 
 
 class ForecastJob(msgspec.Struct, kw_only=True):
-    """The fires of one job; `cut` of them are only counted. `notes` say why they are less than certain."""
+    """The fires of one job; `cut` of them are only counted. `notes` say why they are less than certain.
+
+    `interval_s` is set for a job that fires every minute or more often: the seconds between two of its fires.
+    """
 
     job_id: str
     name: str
@@ -39,6 +44,7 @@ class ForecastJob(msgspec.Struct, kw_only=True):
     runs: list[ForecastRun]
     cut: int
     notes: list[str]
+    interval_s: float | None = None
 
 
 class ForecastCut(msgspec.Struct):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from gnomon_web.dashboard.pages import asset, page, page_of_job, page_of_run
 from gnomon_web.http.routes import Route
 
-PAGES = ("/", "/jobs", "/jobs/{job_id}", "/runs", "/runs/{execution_id}", "/alerts", "/activity")
+PAGES = ("/", "/jobs", "/jobs/{job_id}", "/runs", "/runs/{execution_id}", "/alerts", "/forecast", "/activity")
 """The URLs that static/js/app.js handles: each can be opened, linked and reloaded."""
 
 

@@ -31,6 +31,7 @@ VIEWS = [
     "FAILED?at=1",
     "/alerts",
     "/activity",
+    "/forecast",
 ]
 STILL = {"reduced_motion": "reduce"}
 """Without it the buttons fade into the colours of another theme, and axe measures colours in between."""

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from gnomon import Event, Job, Kernel, Missed, Scheduled, Succeeded, UnknownJobError, hookimpl
+from gnomon import Duration, Event, Job, Kernel, Missed, Scheduled, Succeeded, UnknownJobError, hookimpl
+from gnomon.analysis.plan import plan
+from gnomon.jobs.registered import register_job
 from gnomon.stores.memory import MemoryStore
 from gnomon.testing.clock import VirtualClock
 from gnomon.testing.histories import NOON, append, extend, running
@@ -175,6 +177,87 @@ async def test_what_is_cut_is_counted() -> None:
 
     assert (len(found.jobs), found.cut.jobs, found.cut.fires) == (3, 1, 3 * (1_440 - 200))
     assert found.totals == {"run": 3 * 1_440}
+
+
+async def test_the_first_fires_over_all_jobs_are_listed_and_frequent_jobs_are_a_rate() -> None:
+    plugin = StatsPlugin()
+    jobs = [job("often", "30s"), job("hourly", "1h"), job("daily", "1d"), job("halves", "30m", paused=True)]
+    async with make_kernel(*jobs, plugins=[plugin], clock=VirtualClock(FRIDAY)) as kernel:
+        ask = plugin.answer_forecast
+        found = await ask(None, viewer(kernel), ForecastsQuery(fires=10))
+        soon = await ask(None, viewer(kernel), ForecastsQuery(fires=3, jobs=3, totals=False, status="active"))
+
+    listed = {job.job_id: [round((run.at - FRIDAY) / MINUTE) for run in job.runs] for job in found.jobs}
+    assert [run.at for run in of_job(found.jobs, "often").runs] == [FRIDAY + MINUTE / 2]
+    assert listed["halves"] == [30, 60, 90, 120, 150, 180]
+    assert (listed["hourly"], listed["daily"]) == ([60, 120, 180], [])
+    often = of_job(found.jobs, "often")
+    assert (often.interval_s, often.fires, often.cut) == (30.0, 2_880, 2_879)
+    assert [job.interval_s for job in found.jobs if job is not often] == [None] * 3
+    assert found.totals == {"run": 2_880 + 24 + 1, "paused": 48}
+    assert found.cut.fires == 2_880 + 24 + 1 + 48 - 10
+    assert {job.job_id: (job.fires, job.notes[1:]) for job in soon.jobs} == {
+        "often": (3, []),
+        "hourly": (3, []),
+        "daily": (1, []),
+    }
+
+
+async def test_jobs_are_chosen_by_text_tag_label_and_status() -> None:
+    plugin = StatsPlugin()
+    jobs = [
+        job("etl.load", "1h", tags=["etl"], labels={"tenant": "7"}),
+        Job(id="etl.check", func=tick, every=Duration(hours=1), tags=["etl", "night"], name="Quality"),
+        job("mail", "1h", paused=True),
+    ]
+    async with make_kernel(*jobs, plugins=[plugin], clock=VirtualClock(FRIDAY)) as kernel:
+
+        async def chosen(**filters: Any) -> list[str]:
+            found = await plugin.answer_forecast(None, viewer(kernel), ForecastsQuery(**filters))
+            return sorted(job.job_id for job in found.jobs)
+
+        assert await chosen(tag="etl") == ["etl.check", "etl.load"]
+        assert await chosen(q="QUAL") == ["etl.check"]
+        assert await chosen(label="tenant:7") == ["etl.load"]
+        assert await chosen(status="paused") == ["mail"]
+        assert await chosen(status="active", tag="night") == ["etl.check"]
+    with pytest.raises(ValueError, match="expected a label"):
+        ForecastsQuery(label="tenant")
+
+
+async def test_runs_wait_where_the_slots_of_their_group_are_taken() -> None:
+    plugin, clock = StatsPlugin(), VirtualClock(FRIDAY)
+    jobs = [job(name, "1h", group="warehouse") for name in ("a", "b", "c")] + [job("free", "1h")]
+    store = await past_of(a=20, b=30, c=10, free=10)
+    groups = {"warehouse": {"limit": 2}}
+    async with make_kernel(*jobs, plugins=[plugin], clock=clock, store=store, groups=groups) as kernel:
+        await counted(kernel, plugin)
+        found = await plugin.answer_forecast(None, viewer(kernel), ForecastsQuery(until=clock.now() + HOUR))
+
+    first = {job.job_id: job.runs[0] for job in found.jobs}
+    assert [name for name, run in first.items() if run.waits_for == "warehouse"] == ["c"]
+    waits = first["c"]
+    assert waits.starts == waits.at + 20 * MINUTE
+    assert (waits.ends_low, waits.ends, waits.ends_high) == (waits.at + 30 * MINUTE,) * 3
+    assert waits.detail == "waits for one of the 2 slots of the group 'warehouse'"
+
+
+async def test_a_forecast_has_the_fires_of_a_plan_for_the_same_period() -> None:
+    plugin, clock = StatsPlugin(), VirtualClock(FRIDAY)
+    jobs = [
+        job("often", "7m"),
+        Job(id="nightly", func=tick, cron="30 2 * * 1-5", timezone="America/New_York"),
+        Job(id="early", func=tick, cron="17 5 * * *"),
+        Job(id="once", func=tick, at=FRIDAY + 3 * DAY),
+        Job(id="by-hand", func=tick),
+    ]
+    planned = plan([], [register_job(one, "UTC") for one in jobs], clock.now(), 7)
+    async with make_kernel(*jobs, plugins=[plugin], clock=clock) as kernel:
+        found = await plugin.answer_forecast(None, viewer(kernel), ForecastsQuery(until=FRIDAY + 7 * DAY))
+
+    expected = {job.job_id: (job.gained.count, job.gained.first) for job in planned.jobs if job.gained.count}
+    assert {one.job_id: (one.fires, [run.at for run in one.runs[:5]]) for one in found.jobs} == expected
+    assert sum(one.fires for one in found.jobs) == 1_440 + 5 + 7 + 1
 
 
 class Broken:

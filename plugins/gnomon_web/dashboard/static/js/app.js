@@ -22,6 +22,7 @@ import { language, startLanguage, t } from './i18n/index.js';
 const jobView = lazily(() => import('./views/job.js').then((found) => found.jobView));
 const runView = lazily(() => import('./views/run.js').then((found) => found.runView));
 const loginView = lazily(() => import('./views/login.js').then((found) => found.loginView));
+const forecastView = lazily(() => import('./views/forecast.js').then((found) => found.forecastView));
 const activityView = lazily(() => import('./views/activity.js').then((found) => found.activityView));
 const systemDrawer = lazily(() => import('./views/system.js').then((found) => found.systemDrawer), () => null);
 const helpDrawer = lazily(() => import('./views/shortcuts_help.js').then((found) => found.helpDrawer), () => null);
@@ -34,6 +35,7 @@ const VIEWS = [
   [/^\/runs$/, runsView],
   [/^\/runs\/([^/]+)$/, runView],
   [/^\/alerts$/, alertsView],
+  [/^\/forecast$/, forecastView],
   [/^\/activity$/, activityView],
 ];
 
@@ -65,7 +67,7 @@ function panels() {
   };
 }
 
-const TITLES = /** @type {Record<string, any>} */ ({ '': 'nav.overview', jobs: 'nav.jobs', runs: 'nav.runs', alerts: 'nav.alerts', activity: 'nav.activity' });
+const TITLES = /** @type {Record<string, any>} */ ({ '': 'nav.overview', jobs: 'nav.jobs', runs: 'nav.runs', alerts: 'nav.alerts', forecast: 'nav.forecast', activity: 'nav.activity' });
 
 /** The title of the tab: the job or run, then the section. @param {string} path */
 function titleOf(path) {
@@ -101,6 +103,7 @@ function startShortcuts() {
     'g j': () => go('/jobs'),
     'g r': () => go('/runs'),
     'g a': () => go('/alerts'),
+    'g f': () => go('/forecast'),
     'g h': () => go('/activity'),
     'g s': () => refine({ panel: 'system' }),
     '?': () => refine({ panel: 'keys' }),

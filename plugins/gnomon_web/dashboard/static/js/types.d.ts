@@ -235,6 +235,39 @@ export interface LogSummary {
   levels: Record<string, number>;
 }
 
+export interface ForecastRun {
+  at: string;
+  outcome: 'running' | 'run' | 'overlap' | 'closed' | 'skipped' | 'paused' | 'held';
+  starts: string | null;
+  ends_low: string | null;
+  ends: string | null;
+  ends_high: string | null;
+  may_overlap: boolean;
+  waits_for: string | null;
+  detail: string | null;
+}
+
+export interface ForecastJob {
+  job_id: string;
+  name: string;
+  paused: boolean;
+  fires: number;
+  totals: Record<string, number>;
+  runs: ForecastRun[];
+  cut: number;
+  notes: string[];
+  interval_s: number | null;
+}
+
+export interface Forecast {
+  from: string;
+  to: string;
+  now: string;
+  jobs: ForecastJob[];
+  totals: Record<string, number>;
+  cut: { jobs: number; fires: number };
+}
+
 /** An act of an operator; a failed one was refused. */
 export interface Act {
   job_id: string;

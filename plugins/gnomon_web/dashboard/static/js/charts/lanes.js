@@ -43,7 +43,7 @@ export function lanesTable(read) {
 }
 
 /** @param {number} at @param {number} x @param {number} height @param {number} span */
-function tick(at, x, height, span) {
+export function tick(at, x, height, span) {
   const isMidnight = new Date(at).getHours() === 0 && new Date(at).getMinutes() === 0;
   return s('g', { class: 'tick' }, [
     s('line', { x1: x, x2: x, y1: TOP - 4, y2: height }),

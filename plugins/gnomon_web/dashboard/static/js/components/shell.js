@@ -15,7 +15,7 @@ import { icon, logo } from './icons.js';
 import { holdBanner } from './operator_actions.js';
 import { toast, toasts } from './toasts.js';
 
-const PAGES = /** @type {const} */ (['overview', 'jobs', 'runs', 'alerts', 'activity']);
+const PAGES = /** @type {const} */ (['overview', 'jobs', 'runs', 'alerts', 'forecast', 'activity']);
 const THEMES = ['auto', 'light', 'dark'];
 
 /** The state in the header: that of the connection, or of the kernel if it is not healthy. */

@@ -34,6 +34,13 @@ export const zhPages = {
 
   'arg.more': '更多参数（JSON）', 'arg.bad': '{name} 不是合法的 JSON', 'arg.secret': '来自 {where}', 'trigger.kwargs.bad': '参数不是合法的 JSON', 'trigger.kwargs.object': '参数必须是 JSON 对象，例如 {"market": "cn"}。',
 
+  // forecast
+  'forecast.period': '时段', 'forecast.next.2h': '未来 2 小时', 'forecast.next.24h': '未来 24 小时', 'forecast.next.7d': '未来 7 天', 'forecast.by.label': '标签，例如 tenant:7',
+  'forecast.outcomes': '预计情况', 'forecast.outcome': '预计', 'forecast.end': '预计结束', 'forecast.ends': '{from} 至 {to}', 'forecast.may.overlap': '上一次执行可能尚未结束',
+  'forecast.running': '执行中', 'forecast.run': '将执行', 'forecast.waits': '等待槽位', 'forecast.overlap': '错过：上一次未结束', 'forecast.closed': '被守卫规则拦截', 'forecast.skipped': '已跳过', 'forecast.paused': '任务已暂停', 'forecast.held': '全部触发已暂停',
+  'forecast.cut.fires': '列出前 {n} 次触发，共 {m} 次。', 'forecast.cut.often': '{n} 个任务每分钟至少触发一次，只显示频率。', 'forecast.cut.jobs': '另有 {n} 个较晚触发的任务未显示。', 'forecast.cut.lanes': '图中显示 {m} 个任务中最先触发的 {n} 个。',
+  'forecast.none': '此时段内没有触发。', 'forecast.missing': '预测需要 stats 插件：请在配置中添加 [plugins.stats]。', 'forecast.label': '{n} 个任务未来的触发', 'forecast.unlisted': '此后的触发只计数，不列出',
+
   // activity
   'audit.hold': '暂停了全部触发', 'audit.release': '恢复了全部触发', 'audit.deploy': '部署了新的任务定义', 'audit.accept_rollback': '接受了事件丢失', 'audit.log_in': '登录', 'audit.log_out': '结束了一次登录', 'audit.access': '访问被拒绝',
   'audit.acknowledge': '确认了告警', 'audit.unacknowledge': '撤销了对告警的确认', 'audit.snooze': '推迟了告警', 'audit.unsnooze': '取消了告警的推迟', 'audit.resolve': '解除了告警',
@@ -53,6 +60,6 @@ export const zhPages = {
   'login.title': '登录', 'login.text': '此服务器需要令牌。令牌由服务器的配置文件设定。', 'login.token': '令牌', 'login.do': '登录', 'login.with': '使用 {name} 登录', 'login.wrong': '令牌不正确。', 'login.slow': '失败次数过多，请稍等一分钟。', 'login.unreachable': '无法连接服务器。', 'logout': '退出登录',
   'first.title': '还没有任务', 'first.text': '在配置文件或代码中添加任务：', 'first.config': '写在配置文件中', 'first.python': '写在 Python 中', 'first.reload': '然后使其生效，无需重启：',
   'system.workers': '工作进程', 'system.line': '队列', 'system.queue': '等待 {waiting}，工作进程 {workers}', 'system.load': '忙碌 {active} / {places}', 'system.busy': '正在执行 {active}', 'system.seen': '最近一次心跳 {t}', 'system.nobody': '没有工作进程接收其执行', 'system.groups': '组', 'system.group': '已用 {taken} / {limit}，等待 {waiting}', 'system.parts': '组件', 'system.kernels': '内核', 'kernels.leader': '主内核', 'kernels.follower': '从内核', 'kernels.process': '{node} 上的进程 {pid}', 'kernels.since': '始于', 'kernels.seen': '最近活动', 'kernels.silent': '没有响应，最近活动', 'kernels.none': '没有主内核：任务不会触发，指令在等待。', 'system.log': '事件日志', 'system.page': '本页面', 'system.position': '位置', 'system.id': '标识', 'system.executing': '正在执行', 'system.waiting': '等待执行', 'system.clients': '已连接的客户端', 'system.version': '版本', 'system.link': '连接', 'system.who': '当前身份', 'system.batches': '已接收更新', 'system.lag': '落后 {n}',
-  'keys.search': '查找', 'keys.overview': '总览', 'keys.jobs': '任务', 'keys.runs': '执行记录', 'keys.alerts': '告警', 'keys.activity': '操作记录', 'keys.system': '系统', 'keys.down': '下一行', 'keys.up': '上一行', 'keys.open': '打开', 'keys.select': '选择该行', 'keys.trigger': '立即执行', 'keys.pause': '暂停或恢复', 'keys.cancel': '终止执行', 'keys.actions': '全部可用操作', 'keys.earlier': '上一次执行', 'keys.later': '下一次执行', 'keys.theme': '主题', 'keys.help': '本列表', 'keys.on': '启用快捷键', 'keys.on.hint': '如与语音输入冲突，可关闭。',
+  'keys.search': '查找', 'keys.overview': '总览', 'keys.jobs': '任务', 'keys.runs': '执行记录', 'keys.alerts': '告警', 'keys.forecast': '预测', 'keys.activity': '操作记录', 'keys.system': '系统', 'keys.down': '下一行', 'keys.up': '上一行', 'keys.open': '打开', 'keys.select': '选择该行', 'keys.trigger': '立即执行', 'keys.pause': '暂停或恢复', 'keys.cancel': '终止执行', 'keys.actions': '全部可用操作', 'keys.earlier': '上一次执行', 'keys.later': '下一次执行', 'keys.theme': '主题', 'keys.help': '本列表', 'keys.on': '启用快捷键', 'keys.on.hint': '如与语音输入冲突，可关闭。',
   'fact.warning': '警告', 'event.warned': '警告', 'event.hidden': '已从列表隐藏', 'event.imported': '已导入', 'event.action_imported': '已导入操作', 'fact.imported': '导入自',
 };

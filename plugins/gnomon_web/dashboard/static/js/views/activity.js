@@ -8,6 +8,7 @@ import * as store from '../model/store.js';
 import { actedOn, actKey, didWhat, whyActed } from '../components/acts.js';
 import { empty, failure, moment, skeleton } from '../components/common.js';
 import { copyLink } from '../components/copy_link.js';
+import { filterField } from '../components/filter_field.js';
 import { icon } from '../components/icons.js';
 import { number, periodInWords } from '../i18n/format.js';
 import { t, word } from '../i18n/index.js';
@@ -125,17 +126,12 @@ const clearButton = () => h('button', { class: 'quiet', type: 'button', onclick:
 function filters(acts) {
   const query = () => route.value.query;
   const seen = (/** @type {'actor' | 'job_id'} */ key) => [...new Set(acts.value.map((act) => act[key]))].filter(Boolean).sort();
-  const field = (/** @type {'actor' | 'job_id'} */ key, /** @type {string} */ name) =>
-    h('label', { class: 'search' }, [
-      h('input', { list: `seen-${key}`, 'aria-label': name, placeholder: name, value: () => query()[key] ?? '', onchange: (/** @type {any} */ event) => refine({ [key]: event.target.value.trim() || null }) }),
-      h('datalist', { id: `seen-${key}` }, () => seen(key).map((value) => h('option', { value }))),
-    ]);
   const select = (/** @type {string} */ key, /** @type {string} */ name, /** @type {any} */ options) =>
     h('select', { 'aria-label': name, value: () => query()[key] ?? '', onchange: (/** @type {any} */ event) => refine({ [key]: event.target.value || null }) }, options);
   const option = (/** @type {string} */ key, /** @type {string} */ value, /** @type {string} */ text) => h('option', { value, selected: untracked(query)[key] === value }, text);
   return h('div', { class: 'filters', role: 'search' }, [
-    field('actor', t('activity.actor')),
-    field('job_id', t('col.job')),
+    filterField('actor', t('activity.actor'), () => seen('actor')),
+    filterField('job_id', t('col.job'), () => seen('job_id')),
     select('action', t('act.what'), [h('option', { value: '' }, t('activity.any')), Object.entries(KINDS).map(([kind, actions]) =>
       h('optgroup', { label: t(/** @type {any} */ (`activity.${kind}`)) }, actions.map((action) => option('action', action, word('audit', action)))))]),
     select('since', t('runs.since'), () => [

@@ -6,7 +6,7 @@ import { drawer } from '../components/dialog.js';
 import { t } from '../i18n/index.js';
 
 const MAP = /** @type {const} */ ([
-  ['/', 'search'], ['g o', 'overview'], ['g j', 'jobs'], ['g r', 'runs'], ['g a', 'alerts'], ['g h', 'activity'], ['g s', 'system'],
+  ['/', 'search'], ['g o', 'overview'], ['g j', 'jobs'], ['g r', 'runs'], ['g a', 'alerts'], ['g f', 'forecast'], ['g h', 'activity'], ['g s', 'system'],
   ['j', 'down'], ['k', 'up'], ['Enter', 'open'], ['x', 'select'], ['t', 'trigger'], ['p', 'pause'], ['c', 'cancel'], ['.', 'actions'], ['[', 'earlier'], [']', 'later'],
   ['d', 'theme'], ['?', 'help'],
 ]);
