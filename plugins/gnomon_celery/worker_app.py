@@ -48,6 +48,7 @@ def make_worker_app(config: CeleryConfig, *, deaf_after: float | None = None) ->
     app.steps["consumer"].add(HeartStep.of(heart))
     signals.after_setup_logger.connect(keep_lines_of_bodies, weak=False, dispatch_uid="gnomon")
     signals.after_setup_task_logger.connect(keep_lines_of_bodies, weak=False, dispatch_uid="gnomon")
+    signals.worker_process_init.connect(end_without_parent, weak=False, dispatch_uid="gnomon")
     offer_kill()
     code_version(TASK)  # reads the distributions once, for all processes of a pool
     return app
@@ -70,6 +71,16 @@ class ProcessChannels:
         return self._channels.setdefault(
             process_id, WorkerChannel(self._config.channel_url, timeout, is_pool_child=is_child)
         )
+
+
+def end_without_parent(**_: Any) -> None:
+    """End a child of a pool whose parent is gone already.
+
+    Celery has just asked the system to end the child with its parent, which is too late if the parent was killed in
+    between: the child would wait for bodies for ever.
+    """
+    if os.getppid() != current_process()._parent_pid:  # noqa: SLF001 - billiard has no public name for it
+        os._exit(os.EX_UNAVAILABLE)
 
 
 def keep_lines_of_bodies(logger: logging.Logger, loglevel: int | None, **_: Any) -> None:

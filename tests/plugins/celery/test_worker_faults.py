@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -198,6 +199,33 @@ def test_the_bodies_of_a_killed_worker_end_with_it(
     worker.kill()
     until(lambda: not Path(f"/proc/{child}").exists(), "the child to be gone")
     assert not kernel.of(run, Ended)
+
+
+ORPHAN = """
+import os, sys, time
+from billiard import Process
+from gnomon_celery.worker_app import end_without_parent
+
+def child(parent):
+    while os.getppid() == parent:
+        time.sleep(0.01)
+    end_without_parent()
+    open(sys.argv[1], "w").close()
+
+process = Process(target=child, args=(os.getpid(),))
+process.start()
+print(process.pid, flush=True)
+os._exit(0)
+"""
+
+
+def test_a_child_ends_whose_parent_died_before_the_system_was_told_to_end_it(tmp_path: Path) -> None:
+    witness = tmp_path / "goes on"
+    with subprocess.Popen([sys.executable, "-c", ORPHAN, witness], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+    until(lambda: not Path(f"/proc/{child}").exists(), "the child to be gone")
+    assert not witness.exists()
 
 
 # --- Redis is away ---
