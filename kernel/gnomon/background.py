@@ -206,6 +206,7 @@ class BackgroundKernel:
     log = _blocking(KernelApi.log)
     explain = _blocking(KernelApi.explain)
     explain_run = _blocking(KernelApi.explain_run)
+    job_changes = _blocking(KernelApi.job_changes)
     compare_run = _blocking(KernelApi.compare_run)
     events = _blocking(KernelApi.events)
     actions = _blocking(KernelApi.actions)

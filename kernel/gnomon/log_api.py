@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from gnomon.domain.events import Event, RecordedFact
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, LogLine
-from gnomon.domain.run_difference import RunDifference
+from gnomon.domain.run_difference import LoggedAct, RunDifference
 from gnomon.explanations import Explanation
 
 
@@ -30,6 +30,9 @@ class LogApi(Protocol):
 
     async def explain_run(self, execution_id: str) -> Explanation:
         """Explain one run with all its attempts, such as why it still waits in a queue; UnknownExecutionError."""
+
+    async def job_changes(self, job_id: str) -> list[LoggedAct]:
+        """Return when the definition of a job came, changed and went, oldest first, and who did it; UnknownJobError."""
 
     async def compare_run(self, execution_id: str, to: str | None = None) -> RunDifference:
         """Compare a run with the last success of its job before it, or with the run `to` of the same job.

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -21,6 +21,7 @@ from gnomon.scheduling.timezones import parse_timezone
 from gnomon.stores.reading import BLOCK
 from gnomon.threads import in_thread
 from gnomon.wire.caller import Caller
+from gnomon.wire.comparison import Comparison, JobComparison
 from gnomon.wire.forecast import Forecast
 from gnomon.wire.lanes import Lanes
 from gnomon.wire.statistics import Day, JobStatistics, LabelNames, LabelStatistics
@@ -31,10 +32,13 @@ from gnomon_stats.forecast_calls import ForecastQuery, ForecastsQuery
 from gnomon_stats.label_fold import MOST_VALUES
 from gnomon_stats.lane_calls import LaneQuery, LanesQuery
 from gnomon_stats.lanes import lanes
+from gnomon_stats.period_comparison import CompareQuery, choose_periods, compare_periods
 from gnomon_stats.report import job_statistics, label_names, label_statistics, outcomes_today
 
 log = get_logger("gnomon.stats")
 
+MOST_CHANGES = 10
+"""Changes of a definition that a comparison lists for each job."""
 RETRY_S = 1.0
 """Time between two attempts to read a log that is unavailable."""
 
@@ -120,6 +124,12 @@ class StatsPlugin:
             most = query.jobs if isinstance(query, LanesQuery) else 1
             return lanes(self._statistics, buckets, most, among=among, quantiles=query.quantiles)
 
+    def compare(self, query: CompareQuery, among: Collection[str] | None = None) -> Comparison:
+        """Return two periods side by side, of all jobs or of some."""
+        with self._lock:
+            periods = choose_periods(query, self._kernel.clock.now(), ZoneInfo(self._statistics.zone))
+            return compare_periods(self._statistics, periods, query.jobs, among)
+
     def today(self) -> Day:
         """Return the outcomes of all jobs today."""
         with self._lock:
@@ -137,6 +147,7 @@ class StatsPlugin:
         register("GET", "/scheduler/lanes", self.answer_lanes, role="viewer", tag="statistics", scoped=True)
         lane = "/scheduler/jobs/{job_id}/lane"
         register("GET", lane, self.answer_lane, role="viewer", tag="statistics", errors=(404,))
+        register("GET", "/scheduler/compare", self.answer_compare, role="viewer", tag="statistics", scoped=True)
         register("GET", "/scheduler/forecast", self.answer_forecast, role="viewer", tag="statistics", scoped=True)
         one = "/scheduler/jobs/{job_id}/forecast"
         register("GET", one, self.answer_job_forecast, role="viewer", tag="statistics", errors=(404,))
@@ -177,6 +188,27 @@ class StatsPlugin:
         for lane in found.lanes:
             lane.name = await self._name_of(lane.job_id)
         return found
+
+    async def answer_compare(self, _request: Any, caller: Caller, query: CompareQuery) -> Comparison:
+        """Compare two periods, by default this week with the last one, those jobs first that changed most."""
+        among = None if await caller.sees("") else {view.job.id for view in await caller.kernel.jobs()}
+        if query.job_id is not None:
+            if query.job_id not in self._statistics.jobs or not await caller.sees(query.job_id):
+                await caller.kernel.job(query.job_id)  # UnknownJobError for an unknown id
+            among = {query.job_id}
+        found = await in_thread(lambda: self.compare(query, among), "gnomon-stats-comparison")
+        for one in found.jobs:
+            await self._describe(one, found)
+        return found
+
+    async def _describe(self, one: JobComparison, found: Comparison) -> None:
+        """Add the name of a job, and the changes of its definition in the two periods."""
+        one.name = await self._name_of(one.job_id)
+        with suppress(UnknownJobError):  # of imported runs alone
+            since, until = min(found.since, found.other_since), max(found.until, found.other_until)
+            acts = await self._kernel.job_changes(one.job_id or "")
+            changes = [act for act in acts if since <= act.at < until]
+            one.changes, one.changes_total = changes[-MOST_CHANGES:], len(changes)
 
     async def answer_forecast(self, _request: Any, caller: Caller, query: ForecastsQuery) -> Forecast:
         """Return what is expected of the fires to come, with the ends of their runs; the jobs that fire next."""

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from gnomon.analysis.job_changes import act_on_job
 from gnomon.analysis.log_difference import compare_logs, kept_lines
 from gnomon.domain import events, job_state
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
-from gnomon.domain.operator_actions import action_of
 from gnomon.domain.progress import Step
 from gnomon.domain.records import ActionQuery, ExecutionQuery
-from gnomon.domain.run_difference import ChangedValue, FactBetween, RunDifference, StepPair
+from gnomon.domain.run_difference import ChangedValue, LoggedAct, RunDifference, StepPair
 from gnomon.durations import MICROSECOND
 from gnomon.errors import JobError, UnknownExecutionError
 from gnomon.jobs.diff import changed_keys
@@ -25,10 +25,7 @@ MOST_ACTS: Final = 200
 """Acts on runs that are read."""
 LOOKS_BACK: Final = timedelta(days=32)
 """How far before the end of the later run facts of kernels are read: there may be many logins among them."""
-_OF_KERNELS = (
-    *(events.KernelStarted, events.KernelLed, events.KernelStopped),
-    *(events.KernelHeld, events.KernelReleased),
-)
+_OF_KERNELS = (events.KernelLed, events.KernelStopped, events.KernelHeld, events.KernelReleased)
 
 
 async def compare_run(store: Store, execution_id: str, to: str | None = None) -> RunDifference:
@@ -166,50 +163,27 @@ def _seconds(since: datetime | None, until: datetime | None) -> float | None:
 
 async def _between(
     store: Store, job_id: str, stream: Sequence[Event], own: Sequence[Event], others: Sequence[Event]
-) -> list[FactBetween]:
+) -> list[LoggedAct]:
     """Return what was done after the earlier run had begun and before the later one ended, oldest first."""
     earlier, later = sorted((own, others), key=lambda one: _begin(one).position)
     first, last = _begin(earlier), _end(later)
     until = last.at + MICROSECOND
-    found = [_of_job(event) for event in stream if first.position < event.position <= last.position]
+    found = [act_on_job(event) for event in stream if first.position < event.position <= last.position]
     facts = await store.job_events("", max(first.at, last.at - LOOKS_BACK), until)
     found += [_of_kernel(fact) for fact in facts if isinstance(fact, _OF_KERNELS) and fact.position > first.position]
     acts = (await store.actions(ActionQuery(job_id=job_id, since=first.at, until=until, limit=MOST_ACTS))).items
     found += [
-        FactBetween(at=act.at, what=act.action, actor=act.actor, detail=act.detail, execution_id=act.execution_id)
+        LoggedAct(at=act.at, what=act.action, actor=act.actor, detail=act.detail, execution_id=act.execution_id)
         for act in acts
         if act.execution_id not in {None, first.stream}
     ]
     return sorted(found, key=lambda fact: fact.at)
 
 
-def _of_job(event: Event) -> FactBetween:
-    act = action_of(event)
-    reason = event.reason if isinstance(event, events.JobEvent) else None
-    return FactBetween(
-        at=event.at,
-        what=act.action if act is not None else _WORDS.get(type(event), event.type),
-        actor=event.actor if isinstance(event, events.JobEvent) else None,
-        detail=act.detail if act is not None else reason,
-        keys=sorted(event.changes) if isinstance(event, events.JobChanged) else [],
-        position=event.position,
-    )
-
-
-_WORDS: Final[dict[type[Event], str]] = {
-    events.JobAdded: "add",
-    events.JobChanged: "change",
-    events.JobRemoved: "remove",
-    events.JobPaused: "pause",
-    events.JobResumed: "resume",
-}
-"""The acts of the kernel, or of a start, by the words of operators."""
-
-
-def _of_kernel(fact: Event) -> FactBetween:
+def _of_kernel(fact: Event) -> LoggedAct:
     detail = getattr(fact, "reason", None)
     if isinstance(fact, events.KernelLed):
         revision = f", revision {fact.revision}" if fact.revision else ""
         detail = f"{fact.why}, deployment {fact.deployment}{revision}"
     actor = getattr(fact, "actor", None)
-    return FactBetween(at=fact.at, what=fact.type, actor=actor, detail=detail or fact.node, position=fact.position)
+    return LoggedAct(at=fact.at, what=fact.type, actor=actor, detail=detail or fact.node, position=fact.position)

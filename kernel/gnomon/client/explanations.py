@@ -6,7 +6,7 @@ from datetime import date, datetime
 
 from gnomon.client.session import Session, segment
 from gnomon.domain.parameter_checks import checked_methods
-from gnomon.domain.run_difference import RunDifference
+from gnomon.domain.run_difference import LoggedAct, RunDifference
 from gnomon.explanations import Explanation
 from gnomon.wire.explanations import ExplanationRecord, RunDifferenceRecord
 
@@ -31,6 +31,11 @@ class ExplanationCalls:
         """Explain one run with all its attempts; UnknownExecutionError."""
         path = f"/scheduler/executions/{segment(execution_id)}/explain"
         return (await self._session.request("GET", path, ExplanationRecord, subject=execution_id)).explanation()
+
+    async def job_changes(self, job_id: str) -> list[LoggedAct]:
+        """Return when the definition of a job came, changed and went, oldest first; UnknownJobError."""
+        path = f"/scheduler/jobs/{segment(job_id)}/changes"
+        return await self._session.request("GET", path, list[LoggedAct], subject=job_id)
 
     async def compare_run(self, execution_id: str, to: str | None = None) -> RunDifference:
         """Compare a run with the last success of its job before it, or with the run `to`; UnknownExecutionError."""

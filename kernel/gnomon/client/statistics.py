@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from gnomon.client.session import Session, segment
 from gnomon.domain.parameter_checks import checked_methods
+from gnomon.wire.comparison import Comparison
 from gnomon.wire.statistics import Day, JobStatistics, LabelNames, LabelStatistics
 
 
@@ -33,6 +36,23 @@ class StatisticsCalls:
     async def labels(self) -> LabelNames:
         """Return the names of labels that runs have; ApiError for a server without the plugin stats."""
         return await self._session.request("GET", "/scheduler/stats/labels", LabelNames)
+
+    async def compare_periods(
+        self,
+        *,
+        span: timedelta | str = "7d",
+        to: datetime | None = None,
+        other_to: datetime | None = None,
+        job_id: str | None = None,
+        jobs: int = 50,
+    ) -> Comparison:
+        """Compare the period of a length that ends at a time, by default now, with another, by default the one before.
+
+        The jobs that changed most come first. ApiError for a server without the plugin stats.
+        """
+        length = span if isinstance(span, str) else f"{span.total_seconds()}s"
+        query = {"span": length, "to": to, "other_to": other_to, "job_id": job_id, "jobs": jobs}
+        return await self._session.request("GET", "/scheduler/compare", Comparison, query=query)
 
     async def today(self) -> Day:
         """Count the executions of all jobs that ended today; the server's configuration decides when a day begins."""

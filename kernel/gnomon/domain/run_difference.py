@@ -50,12 +50,12 @@ class LogDifference(msgspec.Struct, frozen=True, kw_only=True):
     other_first_kept: int | None
 
 
-class FactBetween(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done between two runs: an act on the job or its runs, or a fact about all kernels of the log.
+class LoggedAct(msgspec.Struct, frozen=True, kw_only=True):
+    """What was done: an act on a job or its runs, or a fact about all kernels of the log.
 
-    `what` is the action of an operator, such as `pause` or `change`, or `kernel_started`, `kernel_led`, `kernel_held`,
-    `kernel_released`, `kernel_stopped`. `keys` are those that a change of the definition concerns. `position` is that
-    of the event, null for an act on a run.
+    `what` is the action of an operator, such as `pause` or `change`, or `kernel_led`, `kernel_stopped`, `kernel_held`,
+    `kernel_released`. `keys` are those that a change of the definition concerns. `position` is that of the event, null
+    for an act on a run.
     """
 
     at: datetime
@@ -83,5 +83,5 @@ class RunDifference(msgspec.Struct, frozen=True, kw_only=True):
     place: list[ChangedValue] = []
     steps: list[StepPair] = []
     log: LogDifference | None = None
-    between: list[FactBetween] = []
+    between: list[LoggedAct] = []
     between_total: int = 0

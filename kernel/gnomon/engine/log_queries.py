@@ -10,14 +10,15 @@ from datetime import date, datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from gnomon.analysis.explain import explain, explain_run
+from gnomon.analysis.job_changes import definition_changes
 from gnomon.analysis.run_difference import compare_run
 from gnomon.api import KernelApi
 from gnomon.domain.estimates import TYPICAL_RUNS, Timing, timing
-from gnomon.domain.events import Event
+from gnomon.domain.events import Event, job_stream
 from gnomon.domain.execution import Execution
 from gnomon.domain.parameter_checks import Parameters
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, Page
-from gnomon.domain.run_difference import RunDifference
+from gnomon.domain.run_difference import LoggedAct, RunDifference
 from gnomon.engine.given_values import ACT_TEXTS, expect_act_texts, expect_ids
 from gnomon.engine.log_analyses import LogAnalyses
 from gnomon.engine.loop_calls import NOT_RUNNING, call_on
@@ -108,6 +109,13 @@ class LogQueries(KernelApi):
     async def explain_run(self, execution_id: str) -> Explanation:
         now, run = self.clock.now(), await self._get(execution_id)
         return await self._analyses.run(lambda store: explain_run(store, run.id, now))
+
+    @on_kernel_loop
+    async def job_changes(self, job_id: str) -> list[LoggedAct]:
+        stream = await self._store.stream(job_stream(job_id)) if is_writable(job_id) else []
+        if not stream:
+            raise UnknownJobError(job_id)
+        return definition_changes(stream)
 
     @on_kernel_loop
     async def compare_run(self, execution_id: str, to: str | None = None) -> RunDifference:

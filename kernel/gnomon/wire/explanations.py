@@ -10,7 +10,7 @@ import msgspec
 
 from gnomon.domain.brief import brief_list
 from gnomon.domain.execution import Execution
-from gnomon.domain.run_difference import ChangedValue, FactBetween, LogDifference, RunDifference, StepPair
+from gnomon.domain.run_difference import ChangedValue, LogDifference, LoggedAct, RunDifference, StepPair
 from gnomon.explanations import Explanation, Fate, FireExplanation, Pause, ScheduleFact, Silence
 from gnomon.scheduling.timezones import ClockChange
 from gnomon.wire.records import Record
@@ -95,7 +95,7 @@ class RunDifferenceRecord(msgspec.Struct, kw_only=True):
     place: list[ChangedValue] = []
     steps: list[StepPair] = []
     log: LogDifference | None = None
-    between: list[FactBetween] = []
+    between: list[LoggedAct] = []
     between_total: int = 0
 
     @classmethod

@@ -24,7 +24,7 @@ from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.kernel_health import Health
 from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JobScope, Page
-from gnomon.domain.run_difference import RunDifference
+from gnomon.domain.run_difference import LoggedAct, RunDifference
 from gnomon.domain.run_order import RunOrder
 from gnomon.domain.workers import WorkerView
 from gnomon.explanations import Explanation
@@ -287,6 +287,10 @@ class ScopedKernel:
         except UnknownExecutionError:
             return False
         return True
+
+    async def job_changes(self, job_id: str) -> list[LoggedAct]:
+        await self.expect_job(job_id)
+        return await self._kernel.job_changes(job_id)
 
     async def compare_run(self, execution_id: str, to: str | None = None) -> RunDifference:
         for named in (execution_id, to):

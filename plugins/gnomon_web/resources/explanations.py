@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from gnomon import JobError
+from gnomon.domain.run_difference import LoggedAct
 from gnomon.wire.explanations import ExplanationRecord, RunDifferenceRecord
 from gnomon.wire.problems import INVALID_PARAMETER
 from gnomon_web.app_keys import kernel_of
@@ -61,6 +62,7 @@ def routes() -> list[Route]:
     run = "/scheduler/executions/{execution_id}"
     return [
         Route(path="/scheduler/jobs/{job_id}/explain", handler=explain, **look),
+        Route(path="/scheduler/jobs/{job_id}/changes", handler=list_changes, **look),
         Route(path=f"{run}/explain", handler=explain_run, **look),
         Route(path=f"{run}/difference", handler=compare_run, **look),
     ]
@@ -69,6 +71,11 @@ def routes() -> list[Route]:
 async def explain(request: web.Request, job_id: str, query: AskedTime) -> ExplanationRecord:
     """Explain from the log why a job ran, ran late or did not run at a time, as `gnomon explain` does."""
     return ExplanationRecord.of(await kernel_of(request).explain(job_id, query.moment, day=query.day))
+
+
+async def list_changes(request: web.Request, job_id: str) -> list[LoggedAct]:
+    """List when the definition of a job came, changed and went, and who did it."""
+    return await kernel_of(request).job_changes(job_id)
 
 
 async def explain_run(request: web.Request, execution_id: str) -> ExplanationRecord:

@@ -29,6 +29,9 @@ VIEWS = [
     "FAILED",
     "FAILED?at=AT",
     "FAILED?at=1",
+    "WHY",
+    "/jobs/financials/why",
+    "/compare",
     "/alerts",
     "/activity",
     "/forecast",
@@ -48,7 +51,7 @@ async def addresses(window: Any) -> dict[str, str]:
     found: dict[str, str] = await window.page.evaluate(f"""(async () => {{ {newest}
         const [running, failed] = [await newest('status=running&job_id=daily_bars'), await newest('status=failed&q=timed')];
         const events = await fetch(`/scheduler/executions/${{failed}}/events`).then((r) => r.json());
-        return {{ RUNNING: `/runs/${{running}}`, FAILED: `/runs/${{failed}}`, AT: String(events[1].position) }} }})()""")  # fmt: skip
+        return {{ RUNNING: `/runs/${{running}}`, FAILED: `/runs/${{failed}}`, WHY: `/runs/${{failed}}/why`, AT: String(events[1].position) }} }})()""")  # fmt: skip
     return found
 
 

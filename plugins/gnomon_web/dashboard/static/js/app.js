@@ -21,6 +21,9 @@ import { language, startLanguage, t } from './i18n/index.js';
 
 const jobView = lazily(() => import('./views/job.js').then((found) => found.jobView));
 const runView = lazily(() => import('./views/run.js').then((found) => found.runView));
+const whyView = lazily(() => import('./views/why.js').then((found) => found.whyView));
+const whyOfJobView = lazily(() => import('./views/why.js').then((found) => found.whyOfJobView));
+const compareView = lazily(() => import('./views/compare.js').then((found) => found.compareView));
 const loginView = lazily(() => import('./views/login.js').then((found) => found.loginView));
 const forecastView = lazily(() => import('./views/forecast.js').then((found) => found.forecastView));
 const activityView = lazily(() => import('./views/activity.js').then((found) => found.activityView));
@@ -32,11 +35,14 @@ const VIEWS = [
   [/^\/$/, overview],
   [/^\/jobs$/, jobsView],
   [/^\/jobs\/([^/]+)$/, jobView],
+  [/^\/jobs\/([^/]+)\/why$/, whyOfJobView],
   [/^\/runs$/, runsView],
   [/^\/runs\/([^/]+)$/, runView],
+  [/^\/runs\/([^/]+)\/why$/, whyView],
   [/^\/alerts$/, alertsView],
   [/^\/forecast$/, forecastView],
   [/^\/activity$/, activityView],
+  [/^\/compare$/, compareView],
 ];
 
 /** @param {string} path */
@@ -67,7 +73,7 @@ function panels() {
   };
 }
 
-const TITLES = /** @type {Record<string, any>} */ ({ '': 'nav.overview', jobs: 'nav.jobs', runs: 'nav.runs', alerts: 'nav.alerts', forecast: 'nav.forecast', activity: 'nav.activity' });
+const TITLES = /** @type {Record<string, any>} */ ({ '': 'nav.overview', jobs: 'nav.jobs', runs: 'nav.runs', alerts: 'nav.alerts', forecast: 'nav.forecast', activity: 'nav.activity', compare: 'nav.compare' });
 
 /** The title of the tab: the job or run, then the section. @param {string} path */
 function titleOf(path) {

@@ -1,6 +1,20 @@
 // English, of the views that are loaded later.
 export const enPages = {
   'yes': 'yes',
+
+  // Why
+  'why': 'Why?', 'why.title': 'Why: {j}', 'why.run': 'Run', 'why.log': 'What the log says', 'why.zone': 'Times are in the time zone {zone}.', 'why.nothing': 'The log says nothing about it.', 'why.time': 'Time', 'why.time.hint': 'A time or a date, in the time zone of the job; empty for the last fire and the next one.', 'why.ask': 'Explain', 'why.near': 'Explain {at}',
+  'difference': 'Compared with the last success', 'difference.with': 'Compared with another run', 'difference.none': 'This job has no earlier success to compare with.', 'difference.this': 'This run', 'difference.other': 'Other run', 'difference.place': 'Place and code', 'difference.same': 'The same: {what}.', 'list.comma': ', ',
+  'difference.log': 'Log', 'difference.log.same': 'Both logs say the same in {n} {n|line|lines}.', 'difference.log.first': 'The first line that differs, after {n} equal {n|line|lines}:', 'difference.log.over': 'the log has ended', 'difference.log.new': '{n} {n|line|lines} that the other run has nowhere', 'difference.log.how': 'Times, numbers and ids are left out of the comparison.', 'difference.log.cut': 'It begins at line {n}: earlier lines are not kept.',
+  'difference.between': 'Done in between', 'difference.between.none': 'Nothing was changed between the two runs.', 'difference.between.more': '{n} earlier {n|act|acts} not shown',
+  'audit.kernel_led': 'deployed, or started a kernel', 'audit.kernel_held': 'held all fires', 'audit.kernel_released': 'released all fires', 'audit.kernel_stopped': 'stopped a kernel',
+  'step': 'Step', 'step.start': 'After the start',
+
+  // Compare
+  'compare': 'Compare periods', 'compare.span': 'Length of the periods', 'compare.span.24h': 'Day', 'compare.span.7d': 'Week', 'compare.span.30d': '30 days', 'compare.periods': 'This period and the one before', 'compare.this': 'This period', 'compare.before': 'The one before', 'compare.absent': 'This server has no plugin “stats”, which counts runs by period.', 'compare.none': 'No job ran in either period.', 'compare.cut': '{n} {n|job|jobs} that changed less {n|is|are} not shown.', 'compare.how': 'The jobs that changed most come first. Medians need {p50} runs in both periods, 95th percentiles {p95}; they are exact to {error}.',
+  'compare.all': 'All jobs', 'compare.runs': 'Ended', 'compare.success_rate': 'Success rate', 'compare.p50': 'Typical (p50)', 'compare.p95': 'Slow (p95)', 'compare.lateness_p95': 'Late (p95)', 'compare.found': 'Changed', 'compare.was': 'was {v}', 'compare.few': 'too few runs', 'compare.points': '{n} points', 'compare.change': '{at}: {what}, by {who}', 'compare.changes.more': 'and {n} earlier {n|change|changes} of the definition', 'compare.incomplete': 'complete from {at} on',
+  'compare.finding.slower': 'slower', 'compare.finding.faster': 'faster', 'compare.finding.fails_more': 'fails more', 'compare.finding.fails_less': 'fails less', 'compare.finding.later': 'later', 'compare.finding.more_punctual': 'more punctual', 'compare.finding.new': 'new', 'compare.finding.gone': 'no longer runs',
+
   'crumbs': 'Breadcrumb',
   'fact.labels': 'Labels',
 

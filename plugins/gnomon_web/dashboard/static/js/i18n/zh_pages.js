@@ -1,6 +1,19 @@
 // 简体中文: the views that are loaded later
 /** @type {Record<keyof typeof import('./en_pages.js').enPages, string>} */
 export const zhPages = {
+  // Why
+  'why': '为什么？', 'why.title': '原因：{j}', 'why.run': '执行', 'why.log': '日志记载', 'why.zone': '时间按时区 {zone} 显示。', 'why.nothing': '日志中没有相关记载。', 'why.time': '时间', 'why.time.hint': '时间或日期，按任务的时区；留空则说明最近一次和下一次触发。', 'why.ask': '说明', 'why.near': '说明 {at}',
+  'difference': '与上次成功执行对比', 'difference.with': '与另一次执行对比', 'difference.none': '该任务此前没有成功的执行可供对比。', 'difference.this': '本次执行', 'difference.other': '另一次执行', 'difference.place': '位置与代码', 'difference.same': '相同：{what}。', 'list.comma': '、',
+  'difference.log': '日志', 'difference.log.same': '两份日志的 {n} 行内容相同。', 'difference.log.first': '前 {n} 行相同，之后第一处不同：', 'difference.log.over': '日志已结束', 'difference.log.new': '有 {n} 行在另一次执行中从未出现', 'difference.log.how': '对比时忽略时间、数字和标识。', 'difference.log.cut': '从第 {n} 行开始对比：更早的行未保留。',
+  'difference.between': '期间的操作', 'difference.between.none': '两次执行之间没有任何变动。', 'difference.between.more': '另有 {n} 项更早的操作未显示',
+  'audit.kernel_led': '部署或启动了内核', 'audit.kernel_held': '暂停了全部触发', 'audit.kernel_released': '恢复了全部触发', 'audit.kernel_stopped': '停止了内核',
+  'step': '步骤', 'step.start': '开始后',
+
+  // Compare
+  'compare': '对比时段', 'compare.span': '时段长度', 'compare.span.24h': '一天', 'compare.span.7d': '一周', 'compare.span.30d': '30 天', 'compare.periods': '本时段与上一时段', 'compare.this': '本时段', 'compare.before': '上一时段', 'compare.absent': '该服务器未启用按时段统计执行的插件“stats”。', 'compare.none': '两个时段内都没有任务执行。', 'compare.cut': '另有 {n} 个变化较小的任务未显示。', 'compare.how': '变化最大的任务排在最前。中位数要求两个时段各有 {p50} 次执行，第 95 百分位数要求 {p95} 次；误差不超过 {error}。',
+  'compare.all': '全部任务', 'compare.runs': '已结束', 'compare.success_rate': '成功率', 'compare.p50': '常见耗时（p50）', 'compare.p95': '较慢耗时（p95）', 'compare.lateness_p95': '启动延迟（p95）', 'compare.found': '变化', 'compare.was': '此前 {v}', 'compare.few': '执行次数太少', 'compare.points': '{n} 个百分点', 'compare.change': '{at}：{what}，操作者 {who}', 'compare.changes.more': '另有 {n} 次更早的定义变更', 'compare.incomplete': '自 {at} 起完整',
+  'compare.finding.slower': '变慢', 'compare.finding.faster': '变快', 'compare.finding.fails_more': '失败增多', 'compare.finding.fails_less': '失败减少', 'compare.finding.later': '启动更晚', 'compare.finding.more_punctual': '更准时', 'compare.finding.new': '新出现', 'compare.finding.gone': '不再执行',
+
   'yes': '是',
   'crumbs': '当前位置',
   'fact.labels': '标签',

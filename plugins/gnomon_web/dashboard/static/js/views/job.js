@@ -1,8 +1,8 @@
 // One job: its schedule, its runs, the scheduling decisions, and who changed it.
 import { each, h } from '../core/dom.js';
-import { computed, effect, signal, untracked } from '../core/signals.js';
+import { computed, untracked } from '../core/signals.js';
 import { address, refine, route } from '../core/router.js';
-import { get } from '../model/api.js';
+import { fetched } from '../model/fetched.js';
 import { clean } from '../model/sanitize.js';
 import { finishedRuns, MAX_CHART_RUNS } from '../model/finished_runs.js';
 import { nearest } from '../model/nearest.js';
@@ -50,7 +50,7 @@ function jobPage(id, { detail, job, note, runs }) {
     () => detail.value.error && failure(detail.value.error, detail.value.again),
     () => note.value && h('p', { class: 'note long' }, clean(note.value)),
     h('div', { class: 'columns' }, [
-      h('div', { class: 'wide' }, [durations(id, runs), runsOf(id, runs), decisions(runs)]),
+      h('div', { class: 'wide' }, [durations(id, runs), runsOf(id, runs), decisions(id, runs)]),
       h('div', { class: 'narrow' }, [figures(id), nextTimes(id, detail, job), heat(runs), definition(detail), audit(id)]),
     ]),
   ]);
@@ -70,28 +70,6 @@ function jobHead(id, read) {
   ]);
 }
 
-/**
- * A resource of the server, requested again when `changes` does; for data that no event carries.
- * @param {() => string} path @param {() => unknown} changes
- */
-export function fetched(path, changes) {
-  const again = () => (attempts.value += 1);
-  const attempts = signal(0);
-  const found = signal(/** @type {{ value: any, error: Error | null, again: () => void }} */ ({ value: null, error: null, again }));
-  effect(() => {
-    changes();
-    attempts.value;
-    store.generation.value;
-    const abort = new AbortController();
-    get(path(), {}, abort.signal).then(
-      (value) => (found.value = { value, error: null, again }),
-      (error) => abort.signal.aborted || (found.value = { ...found.peek(), error, again }),
-    );
-    return () => abort.abort();
-  });
-  return found;
-}
-
 /** @param {string} id */
 function figures(id) {
   return panel(t('figures'), () => {
@@ -105,7 +83,7 @@ function figures(id) {
       [t('status.failed'), h('a', { class: 'num', href: address('/runs', { job_id: id, status: 'failed' }) }, number(known.failed))],
       [t('status.missed'), h('a', { class: 'num', href: address('/runs', { job_id: id, status: 'missed' }) }, number(known.missed))],
     ]);
-  });
+  }, { tools: h('a', { class: 'why', href: address('/compare', { job: id }) }, t('compare')) });
 }
 
 /** @param {string} id @param {ReturnType<typeof fetched>} detail @param {() => Job | null} job */
@@ -178,8 +156,8 @@ function runsOf(id, runs) {
   ]);
 }
 
-/** The decision about each fire; equal consecutive ones are shown once. @param {ReturnType<typeof finishedRuns>} runs */
-function decisions(runs) {
+/** The decision about each fire; equal consecutive ones are shown once. @param {string} id @param {ReturnType<typeof finishedRuns>} runs */
+function decisions(id, runs) {
   return panel(t('decisions'), () => {
     const groups = foldDecisions(runs.value.runs.filter((run) => !run.is_manual && run.attempt === 1)).slice(0, 8);
     if (groups.length === 0) return runs.value.loading ? skeleton(3) : empty(t('decisions.none'));
@@ -189,7 +167,7 @@ function decisions(runs) {
         h('span', null, decided(same)),
         h('a', { href: same.length > 1 ? address('/runs', { job_id: same[0].job_id, status: same[0].status }) : runAddress(same[0]._id) }, same.length > 1 ? t('decision.see.all', { n: same.length }) : t('decision.see')),
       ])));
-  });
+  }, { tools: h('a', { class: 'why', href: address(`/jobs/${encodeURIComponent(id)}/why`) }, t('why')) });
 }
 
 /** @param {store.Run[]} fires newest first @returns {store.Run[][]} */

@@ -74,7 +74,7 @@ export function jobsView() {
   const chosen = () => route.value.query.status ?? '';
   const picked = signal(/** @type {ReadonlySet<string>} */ (new Set()));
   return h('div', { class: 'page' }, [
-    h('header', { class: 'head' }, h('h1', { tabindex: -1 }, t('nav.jobs')), h('span', { class: 'count num' }, () => (isLoading.value ? '…' : number(ids.value.length))), h('span', { class: 'spacer' }), bulk(() => ids.value, states, picked), newJobButton()),
+    h('header', { class: 'head' }, h('h1', { tabindex: -1 }, t('nav.jobs')), h('span', { class: 'count num' }, () => (isLoading.value ? '…' : number(ids.value.length))), h('span', { class: 'spacer' }), h('a', { class: 'why', href: address('/compare') }, t('nav.compare')), bulk(() => ids.value, states, picked), newJobButton()),
     h('div', { class: 'filters', role: 'search' }, [
       searchField(t('jobs.search'), 0),
       choice(t('state'), [['', t('all')], ...Object.keys(JOB_STATES).map((state) => /** @type {[string, any]} */ ([state, t(/** @type {any} */ (`jobs.${state}`))]))], chosen, (state) => refine({ status: state || null })),

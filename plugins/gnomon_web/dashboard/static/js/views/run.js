@@ -10,8 +10,11 @@ import { connection } from '../model/session.js';
 import * as store from '../model/store.js';
 import { cancelButton, hideButton, markFailedButton, triggerButton } from '../components/actions.js';
 import { icon } from '../components/icons.js';
+import { whyAddress } from '../components/run_difference.js';
+import { stepsOf, waterfall, waterfallTable } from '../charts/waterfall.js';
+import { now } from '../model/clock.js';
 import { ofRun, rerunOf, subject } from '../components/menu.js';
-import { elapsed, empty, facts, failure, items, jobLink, json, moment, nothingHere, panel, progressBar, runAddress, runBadge, skeleton, steps, timeLeft, tries, waitingFor } from '../components/common.js';
+import { elapsed, empty, facts, failure, items, jobLink, json, moment, nothingHere, panel, progressBar, runAddress, runBadge, skeleton, timeLeft, tries, waitingFor } from '../components/common.js';
 import { dateAndTime, duration, fullMoment, number, wholeDuration } from '../i18n/format.js';
 import { t, word } from '../i18n/index.js';
 import { errorPanel } from './error.js';
@@ -165,7 +168,7 @@ function runHead(read, isActive) {
     () => isNow.value && store.isLingering(read()) && h('span', { class: 'badge warn' }, icon('alerts'), t('run.lingering')),
     h('span', { class: 'num big' }, () => (read().status === 'running' ? wholeDuration(elapsed(read())) : read().execution_time !== null ? duration(read().execution_time) : '')),
     h('span', { class: 'spacer' }),
-    () => isNow.value && h('div', { class: 'buttons' }, markFailedButton(read), cancelButton(read), hideButton(read), () => !isActive.value && triggerButton(() => rerunOf(read()), 'primary')),
+    () => isNow.value && h('div', { class: 'buttons' }, h('a', { class: 'why', href: whyAddress(read()._id) }, t('why')), markFailedButton(read), cancelButton(read), hideButton(read), () => !isActive.value && triggerButton(() => rerunOf(read()), 'primary')),
   ]);
 }
 
@@ -177,16 +180,12 @@ const progressPanel = (read) =>
       progressBar(read, t('progress')),
       h('span', { class: 'num' }, () => items(read())),
     ]),
-    steps(read, (step) => step.started_at && h('small', { class: 'num' }, () => duration(stepSeconds(step, read())))),
+    () => (read().steps.length > 0 ? [waterfall(stepsOf(read(), read().as_of ?? now.value)), waterfallTable(() => stepsOf(read(), now.peek()))] : null),
     h('p', { class: 'message' }, [
       h('span', null, () => clean([read().progress_message, read().current_item].filter(Boolean).join(' · '))),
       h('span', { class: 'num left' }, () => (read().status === 'running' && read().as_of === undefined ? timeLeft(read()) : '')),
     ]),
   ]);
-
-/** @param {import('../types.d.ts').Step} step @param {Run} run */
-const stepSeconds = (step, run) =>
-  step.ended_at ? (Date.parse(step.ended_at) - Date.parse(step.started_at ?? '')) / 1000 : Math.max(elapsed(run) - (Date.parse(step.started_at ?? '') - Date.parse(run.timestamp)) / 1000, 0);
 
 /** @param {() => Run} read */
 const details = (read) =>

@@ -1,0 +1,64 @@
+"""This week against the last: how few clicks lead there, and that the page shows the figures of the server."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from playwright.async_api import expect
+
+from gnomon import Duration, Job
+from gnomon.client import Client
+from gnomon.testing import VirtualClock
+from gnomon.testing.kernels import make_kernel
+from gnomon_stats import StatsPlugin
+from gnomon_web import WebPlugin
+from gnomon_web.config import Config
+
+DAY = timedelta(days=1)
+START = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def job(seconds: float, clock: VirtualClock) -> Job:
+    async def work() -> None:
+        await clock.sleep(seconds)
+
+    return Job(id="load", name="Nightly load", func=work, every=Duration(hours=4), description=f"takes {seconds} s")
+
+
+async def test_this_week_against_the_last_takes_two_clicks_and_shows_the_figures_of_the_server(open_page: Any) -> None:
+    clock, web = VirtualClock(START), WebPlugin(Config(port=0))
+    async with make_kernel(job(60, clock), clock=clock, plugins=[web, StatsPlugin()]) as kernel:
+        await clock.advance(7 * DAY)
+        await kernel.apply_jobs([job(240, clock)], actor="ann")
+        await clock.advance(7 * DAY - timedelta(hours=2))
+        async with Client(web.url) as client:
+            week, day = await client.compare_periods(), await client.compare_periods(span="24h")
+        window = await open_page(web.url, "/", allowed=("ERR_CONNECTION_REFUSED",))  # it ends before the page
+        page = window.page
+
+        await page.get_by_role("link", name="Jobs").first.click()
+        await page.get_by_role("link", name="Compare", exact=True).click()
+
+        (found,) = week.jobs
+        await expect(page.locator("h1")).to_have_text("Compare periods")
+        row = page.get_by_role("row").filter(has_text="Nightly load")
+        await expect(row).to_contain_text(f"×{found.shift.p50:.2f}".rstrip("0").rstrip("."))
+        await expect(row).to_contain_text("slower")
+        await expect(row).to_contain_text("description, by ann")
+        assert found.findings == ["slower"]
+        assert found.period.success >= week.least["p95"]
+
+        await page.get_by_role("button", name="Day", exact=True).click()
+        await expect(page).to_have_url(f"{web.url}/compare?span=24h")
+        await expect(row).to_contain_text("too few runs")
+        assert "p95" in day.jobs[0].too_few
+        await window.follow("/compare", "job=load&span=30d")
+        await expect(page.get_by_role("row").filter(has_text="Nightly load")).to_be_visible()
+        await expect(page.get_by_role("navigation", name="Breadcrumb")).to_contain_text("Nightly load")
+
+
+async def test_a_server_without_statistics_says_so(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/compare", allowed=("404",))
+
+    await expect(window.page.locator("main")).to_contain_text("has no plugin “stats”")
