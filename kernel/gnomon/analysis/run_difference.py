@@ -184,6 +184,7 @@ def _of_kernel(fact: Event) -> LoggedAct:
     detail = getattr(fact, "reason", None)
     if isinstance(fact, events.KernelLed):
         revision = f", revision {fact.revision}" if fact.revision else ""
-        detail = f"{fact.why}, deployment {fact.deployment}{revision}"
+        given = f": {detail}" if detail else ""
+        detail = f"{fact.why}, deployment {fact.deployment}{revision}{given}"
     actor = getattr(fact, "actor", None)
     return LoggedAct(at=fact.at, what=fact.type, actor=actor, detail=detail or fact.node, position=fact.position)
