@@ -58,7 +58,8 @@ async def test_this_week_against_the_last_takes_two_clicks_and_shows_the_figures
         await expect(page.get_by_role("navigation", name="Breadcrumb")).to_contain_text("Nightly load")
 
 
-async def test_a_server_without_statistics_says_so(open_page: Any, day: str) -> None:
-    window = await open_page(day, "/compare", allowed=("404",))
+async def test_a_server_without_statistics_says_so(open_page: Any, serve: Any) -> None:
+    served = await serve(job(1, VirtualClock(START)))
+    window = await open_page(served.url, "/compare", allowed=("404",))
 
     await expect(window.page.locator("main")).to_contain_text("has no plugin “stats”")
