@@ -28,7 +28,7 @@ NOTABLE_FACTOR: Final = 1.25
 NOTABLE_RATE: Final = 0.05
 NOTABLE_DELAY_S: Final = 1.0
 DAMPING_S: Final[dict[Measure, float]] = {"p50": 0.1, "p95": 0.1, "lateness_p95": 1.0}
-"""Added to both values before they are compared: a run of 8 ms in place of 2 ms is no finding."""
+"""Added to both values before they are compared: a run of 8 ms in place of 2 ms is not notable."""
 
 
 class CompareQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

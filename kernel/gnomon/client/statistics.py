@@ -40,7 +40,7 @@ class StatisticsCalls:
     async def compare_periods(
         self,
         *,
-        span: timedelta | str = "7d",
+        span: timedelta = timedelta(days=7),
         to: datetime | None = None,
         other_to: datetime | None = None,
         job_id: str | None = None,
@@ -50,8 +50,7 @@ class StatisticsCalls:
 
         The jobs that changed most come first. ApiError for a server without the plugin stats.
         """
-        length = span if isinstance(span, str) else f"{span.total_seconds()}s"
-        query = {"span": length, "to": to, "other_to": other_to, "job_id": job_id, "jobs": jobs}
+        query = {"span": f"{span.total_seconds()}s", "to": to, "other_to": other_to, "job_id": job_id, "jobs": jobs}
         return await self._session.request("GET", "/scheduler/compare", Comparison, query=query)
 
     async def today(self) -> Day:

@@ -21,6 +21,7 @@ from gnomon.domain.own_copies import own_value
 from gnomon.domain.past_moment import PastMoment
 from gnomon.domain.records import ExecutionQuery, LogLine
 from gnomon.durations import MICROSECOND
+from gnomon.engine.log_analyses import LogAnalyses
 from gnomon.engine.log_queries import LogQueries, on_kernel_loop
 from gnomon.engine.logged_jobs import LoggedJobs
 from gnomon.errors import PastError
@@ -61,6 +62,7 @@ class PastKernel(LogQueries):
         self.loop = loop
         self.moment = moment
         self._store = self._past = store
+        self._analyses = LogAnalyses(store)
         self._jobs = LoggedJobs(())
         self._health: Health
 

@@ -242,3 +242,20 @@ def test_of_a_log_that_was_cut_the_kept_lines_are_compared_by_number() -> None:
     assert (found.first_kept, found.other_first_kept, found.same) == (3, 1, 1)
     assert (found.line and found.line.number, found.other and found.other.number) == (4, 4)
     assert compare_logs([], []) is None
+
+
+async def test_a_kernel_of_the_past_explains_with_what_was_known_then(world: World) -> None:
+    async with world.kernel(job()) as kernel:
+        good = await run(kernel, world.clock)
+        bad = await run(kernel, world.clock, market="us")
+        then = world.clock.now()
+        await world.clock.advance(HOUR)
+        await kernel.hide(good, actor="ann")
+        past = await kernel.at(then)
+
+        others = [(await of.compare_run(bad)).other for of in (past, kernel)]
+        assert [(other.id, other.hidden) for other in others if other is not None] == [(good, False), (good, True)]
+        assert (await past.explain_run(bad)).sentences == (await kernel.explain_run(bad)).sentences
+        assert [act.what for act in await past.job_changes("sync")] == ["add"]
+        assert (await past.explain("sync")).sentences[0] == "sync has not had a fire yet."
+        assert (await kernel.explain("sync")).sentences[0] != "sync has not had a fire yet."

@@ -33,7 +33,7 @@ async def test_this_week_against_the_last_takes_two_clicks_and_shows_the_figures
         await kernel.apply_jobs([job(240, clock)], actor="ann")
         await clock.advance(7 * DAY - timedelta(hours=2))
         async with Client(web.url) as client:
-            week, day = await client.compare_periods(), await client.compare_periods(span="24h")
+            week, day = await client.compare_periods(), await client.compare_periods(span=DAY)
         window = await open_page(web.url, "/", allowed=("ERR_CONNECTION_REFUSED",))  # it ends before the page
         page = window.page
 
