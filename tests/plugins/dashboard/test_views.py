@@ -469,7 +469,7 @@ async def test_progress_is_shown_grouped_or_event_by_event(open_page: Any, day: 
     await expect(page.locator(".node strong").last).to_have_text("Succeeded")
     grouped = await page.locator(".node").count()
     assert grouped < 40
-    await expect(page.locator(".steps .completed")).to_have_count(3)
+    await expect(page.locator(".waterfall .completed")).to_have_count(3)
     await expect(page.locator(".panel", has_text="Result").last).to_contain_text('"rows": 40')
 
     await page.get_by_role("button", name="All events").click()
