@@ -59,12 +59,13 @@ class OtherRun(msgspec.Struct, kw_only=True, frozen=True):
 def routes() -> list[Route]:
     """Return the routes of this module."""
     look: dict[str, Any] = {"method": "GET", "role": "viewer", "tag": "explanations", "scoped": True, "errors": (404,)}
+    past: dict[str, Any] = look | {"has_past": True}
     run = "/scheduler/executions/{execution_id}"
     return [
         Route(path="/scheduler/jobs/{job_id}/explain", handler=explain, **look),
-        Route(path="/scheduler/jobs/{job_id}/changes", handler=list_changes, **look),
-        Route(path=f"{run}/explain", handler=explain_run, **look),
-        Route(path=f"{run}/difference", handler=compare_run, **look),
+        Route(path="/scheduler/jobs/{job_id}/changes", handler=list_changes, **past),
+        Route(path=f"{run}/explain", handler=explain_run, **past),
+        Route(path=f"{run}/difference", handler=compare_run, **past),
     ]
 
 

@@ -53,6 +53,16 @@ async def test_this_week_against_the_last_takes_two_clicks_and_shows_the_figures
         await expect(page).to_have_url(f"{web.url}/compare?span=24h")
         await expect(row).to_contain_text("too few runs")
         assert "p95" in day.jobs[0].too_few
+        # The chart of the durations has a time axis: the change is where the bars get longer.
+        await window.follow("/jobs/load")
+        await expect(page.locator("svg.durations .change line")).to_have_count(1)
+        begin = float(await page.locator("svg.durations .change line").get_attribute("x1") or 0)
+        tops = await page.locator("svg.durations a rect").evaluate_all(
+            "all => all.map((one) => [Number(one.getAttribute('x')), Number(one.getAttribute('height'))])"
+        )
+        assert min(height for x, height in tops if x > begin) > max(height for x, height in tops if x < begin)
+        await expect(page.locator(".changes")).to_contain_text("description · ann")
+        await expect(page.locator("svg.durations .delay")).to_have_count(0)
         await window.follow("/compare", "job=load&span=30d")
         await expect(page.get_by_role("row").filter(has_text="Nightly load")).to_be_visible()
         await expect(page.get_by_role("navigation", name="Breadcrumb")).to_contain_text("Nightly load")

@@ -94,12 +94,13 @@ async def test_every_chart_is_also_available_as_a_table(open_page: Any, day: str
         await summary.click()
     await expect(tables.nth(0).locator("tbody tr a").first).to_be_visible()
     await expect(page.locator(".durations a").first).to_be_attached()
+    await expect(page.locator(".durations .delay").first).to_be_attached()  # the fire that the pause held back
     bars = await page.locator(".durations a").evaluate_all(
         "bars => bars.map((bar) => bar.getAttribute('href')).reverse()"
     )
     links = await tables.nth(0).locator("tbody a").evaluate_all("all => all.map((link) => link.getAttribute('href'))")
     assert bars
-    assert links[: len(bars)] == bars
+    assert set(bars) <= set(links)
     hours = tables.nth(1).locator("tbody th")
     await expect(hours.first).to_be_visible()
     assert all(re.fullmatch(r"\w{3} \d\d:00", hour) for hour in await hours.all_inner_texts())

@@ -46,6 +46,11 @@ async def test_a_run_is_explained_and_compared_as_the_kernel_does_it(serve: Any)
         assert difference["other"]["_id"] == good
         assert difference["arguments"] == [{"name": "market", "value": "us", "other": None}]
         assert to_itself["arguments"] == []
+        await ask.kernel.clock.advance(timedelta(minutes=1))
+        await ask.kernel.hide(good, actor="ann")
+        then = (await ask("GET", f"/scheduler/executions/{bad}/difference?at=-30s")).json
+        now = (await ask("GET", f"/scheduler/executions/{bad}/difference")).json
+        assert [one["other"]["hidden"] for one in (then, now)] == [False, True]
         assert await client.explain_run(bad) == await ask.kernel.explain_run(bad)
         assert await client.compare_run(bad) == await ask.kernel.compare_run(bad)
         with pytest.raises(UnknownExecutionError):

@@ -38,7 +38,7 @@ export const zhPages = {
   'log.none': '没有日志。', 'log.level': '最低级别', 'log.wrap': '换行', 'log.follow': '跟随', 'log.search': '在日志中查找', 'log.found': '保留的 {m} 行中有 {n} 行匹配', 'log.total': '共 {n} 行', 'log.shown': '显示最新的 {n} 行', 'log.earlier': '显示更早的行', 'log.gone': '第 1 至 {n} 行未保留', 'log.count.error': '{n} 个错误', 'log.count.warning': '{n} 个警告', 'log.download': '下载', 'log.download.found': '下载 {n} 行',
 
   'job.gone': '任务 {id} 不存在', 'job.gone.text': '没有任务使用此标识，也没有它的执行记录。任务可能已改名或删除。', 'job.near': '您要找的是不是：', 'figures': '统计', 'figures.rate': '成功率', 'figures.p50': '通常（p50）', 'figures.p95': '较慢（p95）',
-  'next.times': '执行时间', 'paused.by': '操作者 {who}', 'durations': '耗时', 'durations.none': '尚无已结束的执行。', 'durations.band': 'p50 至 p95', 'durations.label': '最近 {n} 次：半数不超过 {p50}，95% 不超过 {p95}',
+  'next.times': '执行时间', 'paused.by': '操作者 {who}', 'durations': '耗时', 'durations.none': '尚无已结束的执行。', 'durations.late': '启动延迟', 'durations.many': '{n} 次执行，最差的一次：', 'durations.changes': '定义变更：', 'durations.band': 'p50 至 p95', 'durations.label': '最近 {n} 次：半数不超过 {p50}，95% 不超过 {p95}',
   'heat': '按星期与小时', 'heat.measure': '显示内容', 'heat.duration': '按星期与小时的耗时中位数', 'heat.failures': '按星期与小时的失败率', 'heat.failures.short': '失败率', 'heat.median': '中位数', 'heat.hour': '时段', 'heat.cell': '{v}，{n} 次',
   'decisions': '调度决策', 'decisions.none': '尚未到过触发时间。', 'decision.ran': '准时', 'decision.late': '延迟 {t}', 'decision.see': '查看执行', 'decision.see.all': '查看全部 {n} 次',
   'definition': '定义', 'definition.func': '函数', 'definition.args': '位置参数', 'definition.kwargs': '关键字参数', 'audit': '操作记录', 'audit.none': '暂无操作记录。',

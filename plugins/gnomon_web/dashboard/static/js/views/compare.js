@@ -22,8 +22,7 @@ const DEFAULT_SPAN = '7d';
 export function compareView() {
   const span = computed(() => route.value.query.span ?? DEFAULT_SPAN);
   const job = computed(() => route.value.query.job ?? '');
-  const query = () => new URLSearchParams([['span', span.value], ...(job.value ? [['job_id', job.value]] : [])]);
-  const found = fetched(() => `/scheduler/compare?${query()}`, () => [span.value, job.value]);
+  const found = fetched(() => '/scheduler/compare', () => [span.value, job.value], () => ({ span: span.value, job_id: job.value }));
   return h('div', { class: 'page compare' }, [
     h('nav', { class: 'crumbs', 'aria-label': t('crumbs') }, () => (job.value ? h('a', { href: address(`/jobs/${encodeURIComponent(job.value)}`) }, icon('back'), store.jobName(job.value)) : h('a', { href: address('/jobs') }, icon('back'), t('nav.jobs')))),
     h('header', { class: 'head' }, h('h1', { tabindex: -1 }, t('compare')), h('span', { class: 'spacer' }), choice(t('compare.span'), SPANS.map((one) => [one, word('compare.span', one)]), () => span.value, (value) => refine({ span: value === DEFAULT_SPAN ? null : value }))),

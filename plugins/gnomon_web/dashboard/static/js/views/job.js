@@ -8,7 +8,7 @@ import { finishedRuns, MAX_CHART_RUNS } from '../model/finished_runs.js';
 import { nearest } from '../model/nearest.js';
 import * as store from '../model/store.js';
 import { typical, invalidate } from '../model/typical_durations.js';
-import { durationsChart, durationsTable } from '../charts/durations.js';
+import { changeList, durationsChart, durationsTable } from '../charts/durations.js';
 import { heatTable, heatmap } from '../charts/heatmap.js';
 import { editButton, pauseButton, triggerButton } from '../components/actions.js';
 import { definitionButtons } from '../components/job_actions.js';
@@ -115,14 +115,17 @@ function firesOf(detail, current) {
 
 /** @param {string} id @param {ReturnType<typeof finishedRuns>} runs */
 function durations(id, runs) {
+  const changed = fetched(() => `/scheduler/jobs/${encodeURIComponent(id)}/changes`, () => store.jobOf(id)?.version);
+  const changes = () => changed.value.value ?? [];
+  const finished = () => runs.value.runs.filter((run) => run.execution_time !== null);
   return panel(t('durations'), [sized((width) => {
     const { runs: all, error, loading } = runs.value;
     if (error) return failure(error, () => (store.generation.value += 1));
     if (loading) return skeleton(3);
     if (!all.some((run) => run.execution_time !== null)) return empty(t('durations.none'));
     const known = typical(id);
-    return durationsChart({ runs: all, p50: known?.p50 ?? null, p95: known?.p95 ?? null, width, address: (run) => runAddress(run._id) });
-  }), durationsTable(() => runs.value.runs.filter((run) => run.execution_time !== null), (run) => runAddress(run._id)), () => cutNote(runs.value)], { tools: h('span', { class: 'legend' }, h('i', { class: 'band' }), t('durations.band')) });
+    return durationsChart({ runs: all, changes: changes(), p50: known?.p50 ?? null, p95: known?.p95 ?? null, width, address: (run) => runAddress(run._id) });
+  }), changeList(finished, changes), durationsTable(finished, (run) => runAddress(run._id)), () => cutNote(runs.value)], { tools: h('span', { class: 'legend' }, h('i', { class: 'band' }), t('durations.band')) });
 }
 
 /** @param {ReturnType<typeof finishedRuns>} runs */
@@ -223,7 +226,7 @@ export function policy(value) {
 
 /** @param {string} id */
 function audit(id) {
-  const history = fetched(() => `/scheduler/jobs/${encodeURIComponent(id)}/history?limit=20`, () => [store.jobOf(id)?.paused, store.jobOf(id)?.description]);
+  const history = fetched(() => `/scheduler/jobs/${encodeURIComponent(id)}/history`, () => [store.jobOf(id)?.paused, store.jobOf(id)?.description], () => ({ limit: 20 }));
   return panel(t('audit'), () => {
     const { value, error, again } = history.value;
     if (error) return failure(error, again);

@@ -19,7 +19,7 @@ export function whyView(id) {
   const version = () => store.runOf(id)?.version;
   const other = computed(() => route.value.query.to ?? '');
   const explained = fetched(() => `${path}/explain`, version);
-  const compared = fetched(() => `${path}/difference${other.value ? `?to=${encodeURIComponent(other.value)}` : ''}`, version);
+  const compared = fetched(() => `${path}/difference`, version, () => ({ to: other.value }));
   const run = computed(() => /** @type {Run | null} */ (compared.value.value?.run ?? null));
   const isUnknown = () => /** @type {any} */ (explained.value.error)?.status === 404;
   return h('div', null, () => (isUnknown() ? nothingHere(t('run.unknown'), t('run.unknown.text')) : [
@@ -38,7 +38,7 @@ export function whyView(id) {
 /** @param {string} id of a job; the time is in the address */
 export function whyOfJobView(id) {
   const fire = () => route.value.query.fire ?? '';
-  const explained = fetched(() => `/scheduler/jobs/${encodeURIComponent(id)}/explain${fire() ? `?at=${encodeURIComponent(fire())}` : ''}`, fire);
+  const explained = fetched(() => `/scheduler/jobs/${encodeURIComponent(id)}/explain`, fire, () => ({ at: fire() }));
   const ask = (/** @type {any} */ event) => {
     event.preventDefault();
     refine({ fire: new FormData(event.target).get('fire') || null });
