@@ -61,6 +61,7 @@ from gnomon_web.resources import (
     workers,
 )
 from gnomon_web.resources.etas import PAST_RUNS, PastRuns
+from gnomon_web.resources.kept_logs import KEPT_LOGS, KeptLogs
 from gnomon_web.resources.last_executions import LAST_EXECUTIONS
 from gnomon_web.resources.metrics import METRICS
 from gnomon_web.resources.single_sign_on import SINGLE_SIGN_ON, SingleSignOn
@@ -150,6 +151,7 @@ def equip(
     app[PAST_RUNS] = PastRuns(kernel)
     app[METRICS] = projections.metrics
     app[READ_SHARES] = ReadShares()
+    app[KEPT_LOGS] = KeptLogs()
     claims = SharedClaims(kernel)
     app[SINGLE_SIGN_ON] = SingleSignOn(claims)
     opened = sessions or Sessions(kernel, read_session_key(None))

@@ -177,12 +177,14 @@ class LogSummary(msgspec.Struct, kw_only=True):
 class LogPage(msgspec.Struct, kw_only=True):
     """Lines that a run logged, by number. `next` is the `after` of the next page, null where there is none yet.
 
-    Only the newest lines of a run are kept: the first number shows how many are gone. `summary` is there on request.
+    Only the newest lines of a run are kept: the first number shows how many are gone. `offset` is the number of lines
+    that match before the first one here; null where nothing was searched. `summary` is there on request.
     """
 
     items: list[LogLine]
     after: int = 0
     limit: int = 0
+    offset: int | None = None
     next: int | None = None
     summary: LogSummary | None = None
 

@@ -18,7 +18,7 @@ PREFIX = "log:"
 
 
 class LogFeed:
-    """Follows the runs of the topics `log:ID`, each until it is over and all its lines are sent."""
+    """Follows the runs of the topics `log:ID` and `log:ID:NUMBER`, each until it is over and all its lines are sent."""
 
     def __init__(self, kernel: KernelApi) -> None:
         self._kernel = kernel
@@ -27,10 +27,14 @@ class LogFeed:
         self._changed = asyncio.Event()
 
     def follow(self, topics: Sequence[str]) -> None:
-        """Follow the runs that these topics name; a new one from its first line."""
-        wanted = [topic.removeprefix(PREFIX) for topic in topics if topic.startswith(PREFIX)]
-        self._sent = {name: self._sent.get(name, -1) for name in wanted}
-        self._over &= set(wanted)
+        """Follow the runs that these topics name; a new one from its first line, or after the line that is given."""
+        wanted: dict[str, int] = {}
+        for topic in topics:
+            if topic.startswith(PREFIX):
+                name, _, after = topic.removeprefix(PREFIX).partition(":")
+                wanted[name] = int(after[:15]) if after else -1
+        self._sent = {name: self._sent.get(name, after) for name, after in wanted.items()}
+        self._over &= wanted.keys()
         self._changed.set()
 
     async def send(self, websocket: WebSocket) -> None:

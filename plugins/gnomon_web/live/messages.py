@@ -17,7 +17,7 @@ from gnomon_web.resources.health import HealthReport
 PROTOCOL = "gnomon.live.v1"
 
 Reason = Literal["first", "gap", "lag", "other-log"]
-Topic = Annotated[str, msgspec.Meta(pattern=r"^(overview|(run|log):[0-9a-f]{24})$")]
+Topic = Annotated[str, msgspec.Meta(pattern=r"^(overview|(run|log):[0-9a-f]{24}(:\d+)?)$")]
 Topics: TypeAlias = Annotated[list[Topic], msgspec.Meta(max_length=32)]
 
 

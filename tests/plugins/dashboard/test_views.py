@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import logging
 import re
 import threading
 import time
@@ -496,93 +495,6 @@ async def test_runs_of_a_job_are_navigated_in_order(open_page: Any, day: str) ->
     await page.keyboard.press("]")
 
     await page.wait_for_url(f"**/{newest_first[0]}")
-
-
-async def test_the_log_of_a_run_grows_live_and_is_searched_on_the_server(open_page: Any, serve: Any) -> None:
-    more, end = asyncio.Event(), asyncio.Event()
-
-    async def talks() -> None:
-        log = logging.getLogger("talks")
-        log.info("\x1b[31mred\x1b[0m and \u202eturned around")
-        for number in range(60):
-            log.debug("line %d", number)
-        await more.wait()
-        log.error("it burns")
-        await end.wait()
-
-    logging.getLogger("talks").setLevel(logging.DEBUG)
-    served = await serve(Job(id="talks", func=talks))
-    run = (await served.kernel.trigger("talks", actor="test")).execution.id
-    window = await open_page(
-        served.url,
-        f"/runs/{run}",
-        height=1600,  # the whole log is in view
-        permissions=["clipboard-read", "clipboard-write"],
-        allowed=("ERR_FAILED",),
-    )
-    page = window.page
-    await expect(page.locator(".log .line").first).to_contain_text("red and ‹U+202E›turned around")
-
-    more.set()
-    await expect(page.locator(".log .line").last).to_contain_text("it burns")
-    await expect(page.locator(".log .line").last).to_be_in_viewport()
-    await expect(page.locator(".log .line")).to_have_count(62)
-    await page.get_by_label("Minimum level").select_option("error")
-    await expect(page.locator(".log .line")).to_have_count(1)
-    await page.get_by_label("Minimum level").select_option("debug")
-    await expect(page.locator(".log .line")).to_have_count(62)
-    await expect(page.locator(".log .line").last).to_be_in_viewport()
-    await page.get_by_role("button", name="Wrap").click()
-    await page.locator(".log").evaluate("box => { box.scrollTop = 0 }")
-    await expect(page.get_by_role("button", name="Follow")).to_have_attribute("aria-pressed", "false")
-    await page.get_by_role("button", name="Follow").click()
-    await page.get_by_role("button", name="Copy: Log").click()
-    await expect(page.get_by_role("button", name="Copy: Log")).to_have_text("Copied")
-    assert "it burns" in await page.evaluate("navigator.clipboard.readText()")
-    await page.get_by_label("Search the log").fill("LINE 5")
-    summary = page.locator(".log-summary")
-    await expect(summary).to_contain_text("11 of 62 kept lines match")
-    await expect(page.locator(".log .line")).to_have_count(11)
-    for name, many, last in (("Download 11 lines", 11, "line 59"), ("Download", 62, "error it burns")):
-        if many == 62:
-            await page.get_by_label("Search the log").fill("")
-            await expect(summary).to_contain_text("62 lines")
-        async with page.expect_download() as saving:
-            await page.get_by_role("button", name=name, exact=True).click()
-        saved = await saving.value
-        assert saved.suggested_filename == f"{run}.log"
-        lines = Path(await saved.path()).read_text("utf-8").splitlines()
-        assert (len(lines), lines[-1].endswith(last)) == (many, True)
-
-    await page.route("**/log?*", lambda route: route.abort())
-    await page.get_by_role("button", name="Download").click()
-    await expect(page.locator(".toasts")).to_contain_text("Loading failed")
-    end.set()
-
-
-async def test_a_log_that_was_cut_says_how_much_and_counts_all_that_is_kept(open_page: Any, serve: Any) -> None:
-    async def floods() -> None:
-        for number in range(2_462):  # the newest 2,000 lines are kept
-            log = logging.getLogger("floods")
-            (log.error if number in {10, 700, 800, 900} else log.warning)("drop %d", number)
-
-    served = await serve(Job(id="floods", func=floods))
-    run = (await served.kernel.trigger("floods", actor="test")).execution.id
-    await served.kernel.wait(run)
-    window = await open_page(served.url, f"/runs/{run}")
-    page = window.page
-    lines, summary = page.locator(".log .line"), page.locator(".log-summary")
-    told = ["3 errors", "1,997 warnings", "2,000 lines", "the newest 1,000 are shown", "lines 1–462 not kept"]
-    await expect(summary).to_contain_text(re.compile(".*".join(told)))
-    await expect(lines).to_have_count(1000)
-
-    await page.get_by_role("button", name="Show earlier lines").click()
-    await expect(lines).to_have_count(2000)
-    await expect(lines.first).to_contain_text("drop 462")
-    await expect(summary).not_to_contain_text("shown")
-    await page.get_by_role("button", name="3 errors").click()
-    await expect(lines.locator(".text")).to_have_text(["drop 700", "drop 800", "drop 900"])
-    await expect(summary).to_contain_text("3 of 2,000 kept lines match")
 
 
 # --- alerts, system, languages ---

@@ -249,6 +249,19 @@ async def test_the_log_lines_of_a_run_are_sent_as_they_are_written(serve: Any, m
     assert (frames[-1]["first"], frames[-1]["lines"][0]["level"]) == (2, "warning")
 
 
+async def test_a_topic_with_a_number_has_only_the_lines_after_it(serve: Any) -> None:
+    async def logs() -> None:
+        for number in range(1, 6):
+            logging.getLogger("logs").warning("line %d", number)
+
+    async with serve(Job(id="logs", func=logs)) as site:
+        run = await site.run("logs")
+        async with site.dashboard(topics=["overview", f"log:{run}:3"]) as page:
+            frame = await page.next("log")
+
+    assert ([line["text"] for line in frame["lines"]], frame["first"]) == (["line 4", "line 5"], 4)
+
+
 async def test_topics_can_be_changed(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_feed, "POLL_S", 0.01)
 

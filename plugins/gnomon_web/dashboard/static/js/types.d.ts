@@ -280,6 +280,40 @@ export interface Act {
   detail?: string | null;
 }
 
+/** What a look into a running body found. */
+export interface BodySample {
+  at: string;
+  runner: string;
+  stacks: { name: string; frames: { function: string; file: string; line: number; source: string }[]; left_out: number }[];
+  process: { pid: number; memory: number | null; peak_memory: number | null; cpu_s: number | null } | null;
+  is_shared: boolean;
+  cpu_s: number | null;
+  memory_growth: number | null;
+  problem: string | null;
+}
+
+export interface LogPage {
+  items: LogLine[];
+  offset: number | null;
+  next: number | null;
+  summary: LogSummary | null;
+}
+
+/** Lines that repeat those before them; within a text they are counted from 0. */
+export interface LogRepeat {
+  first: number;
+  last: number;
+  period: number;
+  times: number;
+}
+
+/** What can be folded in a log. */
+export interface LogOutline {
+  steps: { name: string; first: number; last: number }[];
+  repeats: LogRepeat[];
+  texts: { number: number; repeats: LogRepeat[] }[];
+}
+
 export interface ListPage {
   items: Run[];
   total: number;

@@ -35,7 +35,10 @@ export const zhPages = {
   'error': '错误', 'traceback': '错误堆栈', 'traceback.folded': '库代码 {n} 帧',
   'timeline.run': '事件', 'timeline.gap': '{t}无事件', 'timeline.raw': '查看原始事件', 'timeline.rewind': '查看当时的状态：事件',
   'lens': '视图', 'lens.summary': '概要', 'lens.all': '全部事件', 'lens.json': 'JSON',
-  'log.none': '没有日志。', 'log.level': '最低级别', 'log.wrap': '换行', 'log.follow': '跟随', 'log.search': '在日志中查找', 'log.found': '保留的 {m} 行中有 {n} 行匹配', 'log.total': '共 {n} 行', 'log.shown': '显示最新的 {n} 行', 'log.earlier': '显示更早的行', 'log.gone': '第 1 至 {n} 行未保留', 'log.count.error': '{n} 个错误', 'log.count.warning': '{n} 个警告', 'log.download': '下载', 'log.download.found': '下载 {n} 行',
+  // Look inside
+  'inside': '运行内部', 'inside.look': '查看内部', 'inside.again': '再看一次', 'inside.hint': '显示函数当前执行到的代码位置及其进程的资源占用。不会显示变量的值。', 'inside.stale': '已过时：运行已于 {t} 结束。', 'inside.moved': '位置已变', 'inside.same': '位置未变', 'inside.first': '首次查看', 'inside.at': '查看时间', 'inside.cpu': '开始以来的 CPU 时间', 'inside.growth': '开始以来的内存变化', 'inside.memory': '进程内存', 'inside.memory.of': '{m}，峰值 {n}', 'inside.process': '进程', 'inside.shared': '与其他运行共用', 'inside.calls': '{n} 层调用', 'inside.cut': '… 省略 {n} 层调用 …', 'inside.stack': '{n} 的调用栈',
+
+  'log.none': '没有日志。', 'log.level': '最低级别', 'log.wrap': '换行', 'log.follow': '跟随', 'log.search': '在日志中查找', 'log.found': '保留的 {m} 行中有 {n} 行匹配', 'log.total': '共 {n} 行', 'log.line': '第 {n} 行', 'log.missing': '第 {n} 行未保留。', 'log.new': '{n} 行新日志', 'log.only': '仅匹配行', 'log.hits': '第 {n} 处，共 {m} 处', 'log.hits.none': '无匹配', 'log.hit.next': '下一处', 'log.hit.previous': '上一处', 'log.error.next': '跳到下一个错误', 'log.repeated': '… 以上 {n} 行重复 {m} 次', 'log.repeated.one': '… 上一行重复 {m} 次', 'log.more.lines': '还有 {n} 行', 'log.more.characters': '还有 {n} 个字符', 'log.less': '收起', 'log.gone': '第 1 至 {n} 行未保留', 'log.count.error': '{n} 个错误', 'log.count.warning': '{n} 个警告', 'log.download': '下载', 'log.download.found': '下载 {n} 行',
 
   'job.gone': '任务 {id} 不存在', 'job.gone.text': '没有任务使用此标识，也没有它的执行记录。任务可能已改名或删除。', 'job.near': '您要找的是不是：', 'figures': '统计', 'figures.rate': '成功率', 'figures.p50': '通常（p50）', 'figures.p95': '较慢（p95）',
   'next.times': '执行时间', 'paused.by': '操作者 {who}', 'durations': '耗时', 'durations.none': '尚无已结束的执行。', 'durations.late': '启动延迟', 'durations.many': '{n} 次执行，最差的一次：', 'durations.changes': '定义变更：', 'durations.band': 'p50 至 p95', 'durations.label': '最近 {n} 次：半数不超过 {p50}，95% 不超过 {p95}',

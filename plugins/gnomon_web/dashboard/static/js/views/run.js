@@ -18,6 +18,7 @@ import { elapsed, empty, facts, failure, items, jobLink, json, moment, nothingHe
 import { dateAndTime, duration, fullMoment, number, wholeDuration } from '../i18n/format.js';
 import { t, word } from '../i18n/index.js';
 import { errorPanel } from './error.js';
+import { insidePanel } from './inside.js';
 import { logPanel } from './log.js';
 import { startedBy } from './runs.js';
 import { timeline } from './timeline.js';
@@ -153,7 +154,7 @@ function content(id, run, events, problem) {
     () => hasProgress.value && progressPanel(read),
     () => errorKey.value && untracked(() => hasError() && errorPanel(read())), // unfolded frames stay open while the error is the same
     h('div', { class: 'columns' }, [
-      h('div', { class: 'wide' }, [timeline(events, problem), logPanel(id)]),
+      h('div', { class: 'wide' }, [insidePanel(read), timeline(events, problem), logPanel(id)]),
       h('div', { class: 'narrow' }, [details(read), parameters(read), result(read)]),
     ]),
   ]);
