@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gnomon.domain.events import Event
-from gnomon.testing.histories import append, job_added, missed, succeeded
+from gnomon.testing.histories import append, failed, job_added, missed, succeeded
 from gnomon_sqlite.store import SqliteStore
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -83,6 +83,21 @@ def test_explain_prints_sentences_and_json(
     assert "It ran late, by 1.0 s" in done.stdout
     assert done.stdout.splitlines() == found["sentences"]
     assert found["fires"][0]["executions"][0]["status"] == "success"
+
+
+def test_explain_tells_of_one_run_that_an_operator_triggered(
+    write_log: Callable[..., None], added: list[Event], begin: datetime, gnomon: Run
+) -> None:
+    run = failed("tick", begin + HOUR, is_manual=True, actor="ann")
+    write_log(added, run)
+
+    done, found = gnomon("explain", run[0].stream), json.loads(gnomon("explain", run[0].stream, "--json").stdout)
+
+    first, *_, last = done.stdout.splitlines()
+    assert first.startswith(f"Run {run[0].stream} of tick was triggered at ")
+    assert first.endswith(" by ann.")
+    assert last == "It was not tried again: the job has no retries."
+    assert (found["asked"], found["fires"][0]["fate"]) == (run[0].stream, "failed")
 
 
 def test_explain_refuses_an_invalid_time(configure: Configure, gnomon: Run) -> None:

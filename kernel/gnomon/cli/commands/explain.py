@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
     from gnomon.ports import Store
 
 
+RUN_ID = re.compile(r"[0-9a-f]{24}")
+
+
 @click.command("explain")
-@click.argument("job_id", metavar="JOB")
+@click.argument("job_id", metavar="JOB|RUN")
 @click.argument("time", metavar="[TIME]", required=False)
 @config_option
 @local_url_option
@@ -30,8 +34,9 @@ def command(
 ) -> None:
     """Explain why a job ran, ran late or did not run at a time.
 
-    TIME is a date, which means the whole day, or an ISO 8601 time, in the job's zone unless it has an offset. Without
-    TIME the last fire and the next one are explained. The log is all that is read: no kernel has to be running.
+    RUN is the id of a run, such as one that waits: it is explained with all its attempts. TIME is a date, which means
+    the whole day, or an ISO 8601 time, in the job's zone unless it has an offset. Without TIME the last fire and the
+    next one are explained. The log is all that is read: no kernel has to be running.
     """
     from gnomon.cli.access.resolve import read_local_config
     from gnomon.cli.access.stored_log import find_store
@@ -49,10 +54,12 @@ def command(
 
 
 async def _explain(store: Store, job_id: str, about: datetime | date | None) -> Explanation:
-    from gnomon.analysis.explain import explain
+    from gnomon.analysis.explain import explain, explain_run
     from gnomon.cli.access.stored_log import open_log
 
     async with open_log(store) as log:
+        if about is None and RUN_ID.fullmatch(job_id) and await log.execution(job_id) is not None:
+            return await explain_run(log, job_id, datetime.now(UTC))
         return await explain(log, job_id, about, datetime.now(UTC))
 
 

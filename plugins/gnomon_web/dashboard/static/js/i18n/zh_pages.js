@@ -3,7 +3,7 @@
 export const zhPages = {
   // Why
   'why': '为什么？', 'why.title': '原因：{j}', 'why.run': '执行', 'why.log': '日志记载', 'why.zone': '时间按时区 {zone} 显示。', 'why.nothing': '日志中没有相关记载。', 'why.time': '时间', 'why.time.hint': '时间或日期，按任务的时区；留空则说明最近一次和下一次触发。', 'why.ask': '说明', 'why.near': '说明 {at}',
-  'difference': '与上次成功执行对比', 'difference.with': '与另一次执行对比', 'difference.none': '该任务此前没有成功的执行可供对比。', 'difference.this': '本次执行', 'difference.other': '另一次执行', 'difference.place': '位置与代码', 'difference.same': '相同：{what}。', 'list.comma': '、',
+  'difference': '与上次成功执行对比', 'difference.to': '对比对象', 'difference.success': '上次成功的执行', 'difference.with': '与另一次执行对比', 'difference.none': '该任务此前没有成功的执行可供对比。', 'difference.this': '本次执行', 'difference.other': '另一次执行', 'difference.place': '位置与代码', 'difference.same': '相同：{what}。', 'list.comma': '、',
   'difference.log': '日志', 'difference.log.same': '两份日志的 {n} 行内容相同。', 'difference.log.first': '前 {n} 行相同，之后第一处不同：', 'difference.log.over': '日志已结束', 'difference.log.new': '有 {n} 行在另一次执行中从未出现', 'difference.log.how': '对比时忽略时间、数字和标识。', 'difference.log.cut': '从第 {n} 行开始对比：更早的行未保留。',
   'difference.between': '期间的操作', 'difference.between.none': '两次执行之间没有任何变动。', 'difference.between.more': '另有 {n} 项更早的操作未显示',
   'audit.kernel_led': '部署或启动了内核', 'audit.kernel_held': '暂停了全部触发', 'audit.kernel_released': '恢复了全部触发', 'audit.kernel_stopped': '停止了内核',

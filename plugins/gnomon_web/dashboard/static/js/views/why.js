@@ -1,6 +1,6 @@
 // Why a run ended as it did, or what happened at a time of a job: what the log says, and what is different from the last success.
 import { h } from '../core/dom.js';
-import { computed } from '../core/signals.js';
+import { computed, untracked } from '../core/signals.js';
 import { address, refine, route } from '../core/router.js';
 import { fetched } from '../model/fetched.js';
 import { clean } from '../model/sanitize.js';
@@ -8,6 +8,7 @@ import * as store from '../model/store.js';
 import { betweenPanel, differencePanels, whyAddress } from '../components/run_difference.js';
 import { icon } from '../components/icons.js';
 import { empty, failure, jobLink, moment, nothingHere, panel, runAddress, runBadge, skeleton } from '../components/common.js';
+import { duration, shortMoment } from '../i18n/format.js';
 import { t } from '../i18n/index.js';
 import { errorPanel } from './error.js';
 
@@ -27,12 +28,25 @@ export function whyView(id) {
     h('div', { class: 'page why' }, [
       h('header', { class: 'head' }, h('h1', { tabindex: -1 }, () => t('why.title', { j: run.value ? store.jobName(run.value.job_id) : '' })), () => run.value && runBadge(run.value)),
       () => run.value?.status === 'failed' && errorPanel(run.value),
+      () => run.value && untracked(() => otherRun(/** @type {Run} */ (run.value))),
       h('div', { class: 'columns' }, [
         h('div', { class: 'wide' }, [() => shown(explained, (found) => explanation(found, id)), () => shown(compared, (found) => differencePanels(found, other.value === ''))]),
         h('div', { class: 'narrow' }, () => compared.value.value && betweenPanel(compared.value.value)),
       ]),
     ]),
   ]));
+}
+
+/** Which run to compare with: the last success, or one of the newest runs of the job. @param {Run} run */
+function otherRun(run) {
+  const recent = fetched(() => `/scheduler/jobs/${encodeURIComponent(run.job_id)}/executions`, () => run.job_id, () => ({ limit: 50 }));
+  const wanted = computed(() => route.value.query.to ?? '');
+  const choices = () => {
+    const others = (recent.value.value?.items ?? []).filter((/** @type {Run} */ one) => one._id !== run._id && one.status !== 'scheduled');
+    const known = others.some((/** @type {Run} */ one) => one._id === wanted.value);
+    return [['', t('difference.success')], ...(wanted.value && !known ? [[wanted.value, wanted.value]] : []), ...others.map((/** @type {Run} */ one) => [one._id, `${shortMoment(one.timestamp)} · ${t(`status.${one.status}`)} · ${duration(one.execution_time)}`])];
+  };
+  return h('p', { class: 'filters' }, h('label', null, t('difference.to'), ' ', () => h('select', { onchange: (/** @type {any} */ event) => refine({ to: event.target.value || null }) }, choices().map(([value, text]) => h('option', { value, selected: value === wanted.value }, text)))));
 }
 
 /** @param {string} id of a job; the time is in the address */
