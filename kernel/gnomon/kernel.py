@@ -55,6 +55,7 @@ from gnomon.plugins.companions import Companions
 from gnomon.plugins.contributions import contributed_jobs, contributed_store
 from gnomon.plugins.plugin_set import PluginSet, as_plugin_set
 from gnomon.ports import Clock, Store
+from gnomon.runners.log_buffer import MAX_LINES
 from gnomon.stores.memory import MemoryStore
 from gnomon.tasks import end, protected, stop_tasks
 
@@ -91,7 +92,7 @@ class Kernel(LeaderCalls):
     version such as "2.4.1", or a time. A process of an older revision leads with the definitions of the log.
 
     `max_running` runs of all jobs may be active at once. Of a job without a `queue_limit` of its own, `queue_limit`
-    runs may wait. `groups` has the limits that jobs with a `group` share:
+    runs may wait. The newest `log_lines` of a run are kept. `groups` has the limits that jobs with a `group` share:
     `{"warehouse": 2, "api": {"limit": 2, "rate": "100/m"}}`.
     """
 
@@ -114,6 +115,7 @@ class Kernel(LeaderCalls):
         hook_timeout: timedelta = timedelta(seconds=10),
         blocked_loop_after: timedelta | None = timedelta(seconds=1),
         arguments_limit: int = ARGUMENTS_LIMIT,
+        log_lines: int = MAX_LINES,
         allow_functions: Iterable[str] = (),
         keeps_time: bool = True,
         log_failures: bool = True,
@@ -138,6 +140,7 @@ class Kernel(LeaderCalls):
             hook_timeout_s=hook_timeout.total_seconds(),
             blocked_loop_after_s=blocked_loop_after.total_seconds() if blocked_loop_after else None,
             arguments_limit=arguments_limit,
+            log_lines=log_lines,
             allowed=AllowedFunctions(allow_functions),
             keeps_time=keeps_time,
             log_failures=log_failures,

@@ -24,6 +24,7 @@ from gnomon.jobs.allowed_functions import pattern_problem
 from gnomon.jobs.groups import Group, convert_groups
 from gnomon.jobs.registered import ARGUMENTS_LIMIT
 from gnomon.json_depth import MAX_DEPTH, is_too_deep
+from gnomon.runners.log_buffer import LARGEST_LOG, MAX_LINES
 from gnomon.scheduling.timezones import parse_timezone
 from gnomon.sourced_values import typed
 from gnomon.text import close_match
@@ -46,9 +47,10 @@ class KernelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     running bodies, `hook_timeout` how long one call of a plugin's hook may take. An event loop that does not answer for
     `blocked_loop_after` is reported; 0 turns that off. `python_path` has the folders in which functions are looked up,
     relative to the folder of the config file. `modules` are imported for their @job functions. The arguments of a run
-    may have `arguments_limit` bytes as JSON. `role` is that of the kernel of `gnomon run`. `allow_functions` are the
-    functions that orders from outside, such as over HTTP, may name in new jobs: "myapp.tasks:*". `revision` orders the
-    definitions of old and new processes: a number, a version such as "2.4.1", or a time.
+    may have `arguments_limit` bytes as JSON, and its newest `log_lines` lines are kept. `role` is that of the kernel of
+    `gnomon run`. `allow_functions` are the functions that orders from outside, such as over HTTP, may name in new jobs:
+    "myapp.tasks:*". `revision` orders the definitions of old and new processes: a number, a version such as "2.4.1", or
+    a time.
     """
 
     timezone: str = "UTC"
@@ -62,6 +64,7 @@ class KernelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     python_path: list[str] = msgspec.field(default_factory=lambda: ["."])
     modules: list[str] = []
     arguments_limit: int = ARGUMENTS_LIMIT
+    log_lines: int = MAX_LINES
     allow_functions: list[str] = []
     revision: str | None = None
 
@@ -76,6 +79,8 @@ class KernelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"queue_limit must be 0 or more, got {self.queue_limit}")
         if not 0 < self.arguments_limit <= LARGEST_ARGUMENTS:
             raise ValueError(f"arguments_limit must be from 1 to {LARGEST_ARGUMENTS} bytes, got {self.arguments_limit}")
+        if not 1 <= self.log_lines <= LARGEST_LOG:
+            raise ValueError(f"log_lines must be from 1 to {LARGEST_LOG:,}, got {self.log_lines}")
         if problems := [problem for pattern in self.allow_functions if (problem := pattern_problem(pattern))]:
             raise ValueError("allow_functions: " + "; ".join(problems))
 

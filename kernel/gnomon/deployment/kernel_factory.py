@@ -42,6 +42,7 @@ def build_kernel(
         hook_timeout=settings.hook_timeout,
         blocked_loop_after=settings.blocked_loop_after or None,
         arguments_limit=settings.arguments_limit,
+        log_lines=settings.log_lines,
         allow_functions=settings.allow_functions,
         keeps_time=keeps_time,
         log_failures=False,

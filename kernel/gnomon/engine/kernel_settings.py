@@ -30,6 +30,7 @@ class KernelSettings(msgspec.Struct, frozen=True, kw_only=True):
     hook_timeout_s: float
     blocked_loop_after_s: float | None
     arguments_limit: int
+    log_lines: int
     allowed: AllowedFunctions
     keeps_time: bool
     log_failures: bool

@@ -126,6 +126,7 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
         self._arguments_limit = settings.arguments_limit
         self._keeps_time = settings.keeps_time
         self._log_failures = settings.log_failures
+        self._log_lines = settings.log_lines
         self._hook_timeout_s = settings.hook_timeout_s
         self._blocked_loop_after_s = settings.blocked_loop_after_s
         self._watchdog: LoopWatchdog | None = None
@@ -155,8 +156,7 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
         self._resources = contextlib.AsyncExitStack()
         self._hold = KernelHold()
         self._idempotency_lock = asyncio.Lock()
-        self._order_lock = asyncio.Lock()
-        self._hide_lock = asyncio.Lock()
+        self._order_lock, self._hide_lock = asyncio.Lock(), asyncio.Lock()
         self._samples = BodySamples(self.clock)
 
     async def start(self, owner: asyncio.Task[Any] | None) -> None:
@@ -261,7 +261,7 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
     def _build(self, tasks: TaskSet) -> None:
         """Build the components that need the running event loop and the kernel's set of tasks."""
         asked = AskedTrigger()
-        self._progress = ProgressRecorder(self._journal, self._store, self.clock)
+        self._progress = ProgressRecorder(self._journal, self._store, self.clock, self._log_lines)
         self._progress.orders = BodyOrders(self, self._jobs)
         parts = (self._journal, self.clock, self._runners.values(), self._progress, tasks)
         queues = QueueOutages(self._facts, self.clock)

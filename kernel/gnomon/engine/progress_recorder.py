@@ -8,12 +8,14 @@ from collections import deque
 from typing import Any
 
 from gnomon.domain import events
+from gnomon.domain.execution import Execution
 from gnomon.engine.body_orders import BodyOrders
 from gnomon.engine.journal import Journal
 from gnomon.errors import GnomonError, StoreError
 from gnomon.logs import get_logger
 from gnomon.ports import Clock, Store
 from gnomon.runners.context import PROGRESS_RATE, Context
+from gnomon.runners.log_buffer import MAX_LINES, LogBuffer, ProgressReader
 from gnomon.runners.orders import Answer, BodyOrder
 
 log = get_logger("gnomon.engine.progress_recorder")
@@ -22,10 +24,11 @@ log = get_logger("gnomon.engine.progress_recorder")
 class ProgressRecorder:
     """The sink of all contexts: called from any thread, it records on the kernel's. Built on the kernel's loop."""
 
-    def __init__(self, journal: Journal, store: Store, clock: Clock) -> None:
+    def __init__(self, journal: Journal, store: Store, clock: Clock, log_lines: int = MAX_LINES) -> None:
         self._journal = journal
         self._store = store
         self._clock = clock
+        self._log_lines = log_lines
         self._told: deque[tuple[str, dict[str, Any]]] = deque()
         self._untold: set[Context] = set()
         self._has_untold = asyncio.Event()
@@ -33,6 +36,14 @@ class ProgressRecorder:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self.orders: BodyOrders | None = None
+
+    def context_of(self, execution: Execution, reader: ProgressReader | None) -> Context:
+        """Return the context of a run, which reports to this recorder."""
+        return Context(execution, self, monotonic=self._clock.monotonic, reader=reader, log_lines=self._log_lines)
+
+    def buffer_after(self, last_number: int) -> LogBuffer:
+        """Return the buffer of a run of whose lines the log has those up to a number."""
+        return LogBuffer(last_number, self._log_lines)
 
     def record_progress(self, execution_id: str, told: dict[str, Any]) -> None:
         """Record progress; called by contexts from any thread."""

@@ -32,7 +32,7 @@ from gnomon.ports import Clock
 from gnomon.runners.async_task import AsyncRunner
 from gnomon.runners.base import Outcome, Run, Runner
 from gnomon.runners.context import Context
-from gnomon.runners.log_buffer import LogBuffer, ProgressReader
+from gnomon.runners.log_buffer import ProgressReader
 from gnomon.runners.process import ProcessRunner
 from gnomon.runners.thread import ThreadRunner
 from gnomon.safe_text import safe_str, safe_traceback, type_name
@@ -120,7 +120,7 @@ class Supervisor:
 
     def _new_run(self, execution: Execution, job: Job, body: Body, runner: Runner, observer: RunObserver) -> ActiveRun:
         reader = ProgressReader(job.progress_patterns) if job.progress_patterns else None
-        context = Context(execution, self._progress, monotonic=self._clock.monotonic, reader=reader)
+        context = self._progress.context_of(execution, reader)
         return ActiveRun(execution, job, body, context, runner, observer)
 
     def adopt(
@@ -139,7 +139,7 @@ class Supervisor:
             active.started_at = self._clock.monotonic() - max(since, 0.0)
             active.has_begun_before = True
         if logged:
-            active.context.log_buffer = LogBuffer(logged)
+            active.context.log_buffer = self._progress.buffer_after(logged)
         self._adopted.append(active)
         return active
 

@@ -23,7 +23,7 @@ from gnomon.domain.run_order import WhenFull
 from gnomon.durations import snooze_delay
 from gnomon.errors import NotInRunError
 from gnomon.jobs.job import Job
-from gnomon.runners.log_buffer import LogBuffer, ProgressReader, bounded_count
+from gnomon.runners.log_buffer import MAX_LINES, LogBuffer, ProgressReader, bounded_count
 from gnomon.runners.masking import Mask
 from gnomon.runners.orders import Answer, BodyOrder, add_job_order, trigger_order
 from gnomon.runners.step_declarations import TEXT_LIMIT, declare_step
@@ -91,6 +91,7 @@ class Context:
         "_immediate_events",
         "_interval",
         "_lock",
+        "_log_lines",
         "_monotonic",
         "_pending",
         "_reader",
@@ -109,6 +110,7 @@ class Context:
         rate: float = PROGRESS_RATE,
         monotonic: Callable[[], float] = time.monotonic,
         reader: ProgressReader | None = None,
+        log_lines: int = MAX_LINES,
     ) -> None:
         self._execution = execution
         self.last_sign_of_life = monotonic()
@@ -117,10 +119,9 @@ class Context:
         self._monotonic = monotonic
         self._lock: RLock | None = None
         self._pending = _NOTHING
-        self._immediate_events = 0
-        self._recorded_at = _NEVER
+        self._immediate_events, self._recorded_at = 0, _NEVER
         self._cancel_requested = False
-        self._reader = reader
+        self._reader, self._log_lines = reader, log_lines
         self.log_buffer: LogBuffer | None = None
         self.mask: Mask | None = None
 
@@ -294,7 +295,7 @@ class Context:
         """
         self.last_sign_of_life = self._monotonic()
         if self.log_buffer is None:
-            self.log_buffer = LogBuffer()
+            self.log_buffer = LogBuffer(most_lines=self._log_lines)
         text = writable(text if self.mask is None else self.mask.hide(text))
         if not self.log_buffer.add(at or datetime.now(UTC), writable(level), text, writable(logger), number):
             return

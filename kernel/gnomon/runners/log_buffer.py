@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
 from gnomon.domain.records import LogLine
@@ -16,16 +17,23 @@ from gnomon.jobs.job import ProgressPattern
 MAX_LINES = 2_000
 MAX_CHARACTERS = 512 * 1024
 MAX_LINE_CHARACTERS = 8 * 1024
-"""Limits of one run: only its newest lines are kept. Line numbers show how many older lines were dropped."""
-
+"""Limits of one run, unless `log_lines` of the kernel says otherwise: only its newest lines are kept. Line numbers show
+how many older lines were dropped."""
+LARGEST_LOG = 1_000_000
+"""Lines that `log_lines` may be, at most."""
 
 LARGEST_COUNT = 2**63 - 1
 
 
 class LogBuffer:
-    """The newest lines of one run. Any thread may add lines; the kernel flushes new ones to the store."""
+    """The newest lines of one run. Any thread may add lines; the kernel flushes new ones to the store.
 
-    def __init__(self, last_number: int = 0) -> None:
+    `most_lines` are kept, with as many characters for each as a line has by default.
+    """
+
+    def __init__(self, last_number: int = 0, most_lines: int = MAX_LINES) -> None:
+        self._most_lines = most_lines
+        self._most_characters = MAX_CHARACTERS * most_lines // MAX_LINES
         self._lock = threading.Lock()
         self._lines: deque[LogLine] = deque()
         self._size = 0
@@ -43,7 +51,7 @@ class LogBuffer:
             self._last_number = number
             self._lines.append(LogLine(self._last_number, at, level, text, logger))
             self._size += len(text)
-            while len(self._lines) > MAX_LINES or self._size > MAX_CHARACTERS:
+            while len(self._lines) > self._most_lines or self._size > self._most_characters:
                 dropped = self._lines.popleft()
                 self._size -= len(dropped.text)
                 self._oldest = dropped.number + 1
@@ -52,8 +60,8 @@ class LogBuffer:
     def unflushed(self) -> tuple[list[LogLine], int]:
         """Return the lines that are not in the store yet, and the number of the oldest line kept."""
         with self._lock:
-            lines = [line for line in self._lines if line.number > self._flushed]
-            return lines, self._oldest
+            newest_first = takewhile(lambda line: line.number > self._flushed, reversed(self._lines))
+            return list(newest_first)[::-1], self._oldest
 
     @property
     def flushed(self) -> int:

@@ -160,6 +160,18 @@ async def test_only_the_newest_lines_are_kept_and_their_numbers_tell_how_many_ar
     assert kept[-1].text == f"line {MAX_LINES + 100}"
 
 
+async def test_a_deployment_decides_how_many_lines_are_kept() -> None:
+    def body() -> None:
+        for number in range(1, 3 * MAX_LINES + 1):
+            logger.warning("line %d", number)
+
+    for most, first in ((2 * MAX_LINES, MAX_LINES + 1), (10, 3 * MAX_LINES - 9)):
+        async with Kernel(log_lines=most) as kernel:
+            kept = await kernel.log((await run(kernel, body)).id, limit=10 * MAX_LINES)
+
+        assert [line.number for line in kept] == list(range(first, 3 * MAX_LINES + 1))
+
+
 async def test_who_asks_for_lines_waits_for_those_that_are_being_written() -> None:
     writing, may_go_on = asyncio.Event(), asyncio.Event()
 

@@ -8,31 +8,20 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
 from playwright.async_api import expect
 
 from gnomon import Context, Job
-from gnomon.runners import log_buffer
 
 LINES = 100_000
 MOST_ELEMENTS = 600
 """Elements of a log in the document, however long it is: 19 rows are in view, and 16 are beside them."""
 
 
-@pytest.fixture
-def long_logs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep as many lines of a run as a viewer has to show."""
-    monkeypatch.setattr(log_buffer, "MAX_LINES", 2 * LINES)
-    monkeypatch.setattr(log_buffer, "MAX_CHARACTERS", 1 << 30)
-
-
 async def elements(page: Any) -> int:
     return int(await page.evaluate("document.querySelectorAll('.log *').length"))
 
 
-async def test_a_log_of_a_hundred_thousand_lines_is_shown_searched_and_linked(
-    open_page: Any, serve: Any, long_logs: None
-) -> None:
+async def test_a_log_of_a_hundred_thousand_lines_is_shown_searched_and_linked(open_page: Any, serve: Any) -> None:
     async def talks(ctx: Context) -> None:
         ctx.step("load")
         for number in range(LINES):
@@ -43,7 +32,7 @@ async def test_a_log_of_a_hundred_thousand_lines_is_shown_searched_and_linked(
             level = "error" if number % 25_000 == 4_999 else "info"
             ctx.log_line(level, f"row {number} of the Report", "talks")
 
-    served = await serve(Job(id="talks", func=talks))
+    served = await serve(Job(id="talks", func=talks), kernel={"log_lines": LINES})
     run = (await served.kernel.trigger("talks", actor="test")).execution.id
     await served.kernel.wait(run)
     window = await open_page(served.url, f"/runs/{run}#L50001")
