@@ -76,8 +76,16 @@ def kernel_of(request: web.Request) -> KernelApi:
 
     Where the request asks about the past, it is the kernel of then.
     """
+    return _as_seen(request, request.get(PAST, request.app[KERNEL]))
+
+
+def present_kernel_of(request: web.Request) -> KernelApi:
+    """Return the kernel of now as the sender of a request may see it, also where the request is about the past."""
+    return _as_seen(request, request.app[KERNEL])
+
+
+def _as_seen(request: web.Request, kernel: KernelApi) -> KernelApi:
     scope = request.get(IDENTITY, NOBODY).scope
-    kernel = request.get(PAST, request.app[KERNEL])
     return kernel if scope is None else ScopedKernel(kernel, scope, partial(note_denied_act, request))
 
 

@@ -31,7 +31,7 @@ class PastReport(msgspec.Struct, kw_only=True):
     The log begins at `begins_at`. `lost` counts the events around the moment, and after it, that retention has deleted:
     then runs of that time are missing. `before` and `after` are the events beside the moment; null for none, or for one
     that the caller may not see. `jobs`, `paused`, `running` and `scheduled` are counts. `leader` is the process that
-    led. `snapshot` is there on request.
+    led. `now` is the present time. `failures` and `snapshot` are there on request.
     """
 
     at: datetime
@@ -46,4 +46,6 @@ class PastReport(msgspec.Struct, kw_only=True):
     paused: int
     running: int
     scheduled: int
+    now: datetime
+    failures: list[int] = []
     snapshot: Any = None

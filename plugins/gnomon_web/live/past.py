@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Annotated
+
 import msgspec
 from aiohttp import web
+from msgspec import Meta
 
-from gnomon import Event
+from gnomon import Event, ExecutionQuery
 from gnomon.domain.kernel_health import Health
 from gnomon.wire.past import EventMark, PastReport
-from gnomon_web.app_keys import IDENTITY, KERNEL, PAST, kernel_of
+from gnomon_web.app_keys import IDENTITY, KERNEL, PAST, kernel_of, present_kernel_of
 from gnomon_web.auth.scoped_kernel import ScopedKernel
 from gnomon_web.http.responses import encode_json
 from gnomon_web.http.routes import Route
@@ -17,9 +21,13 @@ from gnomon_web.resources.health import Component, HealthReport, HoldReport
 
 
 class PastOptions(msgspec.Struct, kw_only=True, frozen=True):
-    """`snapshot` adds what a dashboard shows: jobs, runs and health, as the first frame of `/ws/live` has them."""
+    """`snapshot` adds what a dashboard shows: jobs, runs and health, as the first frame of `/ws/live` has them.
+
+    `failures` counts the failed runs in so many equal parts of the time from the begin of the log until now.
+    """
 
     snapshot: bool = False
+    failures: Annotated[int, Meta(ge=0, le=120)] = 0
 
 
 def routes() -> list[Route]:
@@ -58,8 +66,22 @@ async def get_past(request: web.Request, query: PastOptions) -> PastReport:
         leader=health.leader if request[IDENTITY].scope is None else None,
         hold=msgspec.json.decode(encode_json(snapshot.health.hold)),
         **msgspec.structs.asdict(snapshot.totals),
+        now=request.app[KERNEL].clock.now(),
+        failures=await _failures(request, moment.begins_at, query.failures),
         snapshot=msgspec.Raw(encode_json(snapshot)) if query.snapshot else None,
     )
+
+
+async def _failures(request: web.Request, begin: datetime, parts: int) -> list[int]:
+    kernel = present_kernel_of(request)
+    part = (kernel.clock.now() - begin) / max(parts, 1)
+
+    async def count(n: int) -> int:
+        since = begin + n * part
+        query = ExecutionQuery(status=("failed",), since=since, until=since + part, limit=1, brief=True)
+        return (await kernel.executions(query)).total
+
+    return [await count(n) for n in range(parts)] if part else [0] * parts
 
 
 async def _visible(request: web.Request, event: Event | None) -> EventMark | None:

@@ -345,10 +345,16 @@ async def lab(labs: Windows, day: str) -> AsyncIterator[Window]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def day() -> AsyncIterator[str]:
-    """The URL of a server after a day of jobs, whose clock stands still."""
-    async with importlib.import_module("day").served_day() as (_, url):
-        yield url
+async def kernel_of_day() -> AsyncIterator[tuple[Kernel, str]]:
+    """A kernel after a day of jobs, whose clock stands still, and the URL of its server."""
+    async with importlib.import_module("day").served_day() as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def day(kernel_of_day: tuple[Kernel, str]) -> str:
+    """The URL of the server after a day of jobs."""
+    return kernel_of_day[1]
 
 
 class Served:

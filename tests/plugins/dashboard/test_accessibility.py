@@ -27,8 +27,9 @@ VIEWS = [
     "/runs?q=nothing-like-this",
     "RUNNING",
     "FAILED",
-    "FAILED?at=AT",
-    "FAILED?at=1",
+    "FAILED?event=AT",
+    "FAILED?event=1",
+    "/?at=-3h",
     "WHY",
     "/jobs/financials/why",
     "/compare",
@@ -58,7 +59,9 @@ async def addresses(window: Any) -> dict[str, str]:
 async def visit(window: Any, view: str, found: dict[str, str]) -> None:
     """Open a view and wait until it has loaded."""
     path, _, query = view.partition("?")
-    await window.follow(found.get(path, path), query.replace("AT", found["AT"]))
+    moment = "" if "at=" in query else "&at="  # else the page would stay in the past
+    await window.follow(found.get(path, path), query.replace("AT", found["AT"]) + moment)
+    await expect(window.page.locator(".scrubber")).to_have_count(0 if moment else 1)
     await window.loaded()
     await window.page.locator("main details").evaluate_all("all => all.forEach((one) => { one.open = true })")
 

@@ -228,6 +228,26 @@ async def test_tags_name_jobs_too_and_follow_their_definitions(site: Any) -> Non
     assert (runs, gone.status) == (2, 404)
 
 
+async def test_the_past_has_the_same_limits(site: Any) -> None:
+    async with site() as limited_site:
+        table = build_routes(limited_site.kernel)
+        with_past = [route for route in rest(table) if route.has_past]
+        shown = {
+            "other.reports",
+            MARK,
+            *(run for job, run in limited_site.runs.items() if not job.startswith("reports.")),
+        }
+        for route in with_past:
+            for job_id in ("other.reports", "reports.daily"):
+                path = example(route, job_id, limited_site.runs[job_id])
+                answer = await limited_site("GET", f"{path}?at=now{'&snapshot=true' if path.endswith('past') else ''}")
+                is_other = job_id == "other.reports" and "{" in route.path
+                assert answer.status == (404 if is_other else 200), path
+                assert is_other or not any(word.encode() in answer.body for word in shown), path
+
+    assert len(with_past) >= 12
+
+
 async def test_a_hint_never_names_a_job_outside_of_the_scope(site: Any) -> None:
     async with site(jobs=["reports*"]) as limited_site:
         await limited_site.kernel.apply_jobs(job for job in jobs() if job.id != "reports.weekly")

@@ -1,5 +1,6 @@
 // Wires the page together: the session, the view for the address, and the global shortcuts.
 import { h } from './core/dom.js';
+import { past } from './core/past.js';
 import { computed, effect, untracked } from './core/signals.js';
 import { bindShortcuts, selectRow, startKeys, stepRow } from './core/shortcuts.js';
 import { go, refine, route, startRoutes } from './core/router.js';
@@ -18,6 +19,7 @@ import { focusHeading, lazily } from './views/lazily.js';
 import { overview } from './views/overview.js';
 import { runsView } from './views/runs.js';
 import { language, startLanguage, t } from './i18n/index.js';
+import { jobZone, shownZone } from './i18n/zone.js';
 
 const jobView = lazily(() => import('./views/job.js').then((found) => found.jobView));
 const runView = lazily(() => import('./views/run.js').then((found) => found.runView));
@@ -27,6 +29,7 @@ const compareView = lazily(() => import('./views/compare.js').then((found) => fo
 const loginView = lazily(() => import('./views/login.js').then((found) => found.loginView));
 const forecastView = lazily(() => import('./views/forecast.js').then((found) => found.forecastView));
 const activityView = lazily(() => import('./views/activity.js').then((found) => found.activityView));
+const pastBar = lazily(() => import('./views/past_bar.js').then((found) => found.pastBar), () => null);
 const systemDrawer = lazily(() => import('./views/system.js').then((found) => found.systemDrawer), () => null);
 const helpDrawer = lazily(() => import('./views/shortcuts_help.js').then((found) => found.helpDrawer), () => null);
 
@@ -62,6 +65,7 @@ function main() {
     if (state.value === 'login') return loginView();
     if (state.value === 'loading') return [h('h1', { class: 'sr' }, 'Gnomon'), skeleton(6)];
     const wanted = path.value;
+    past.value; // links keep the moment, and acts belong to the present
     return untracked(() => view(wanted));
   };
 }
@@ -71,6 +75,12 @@ function panels() {
   return () => {
     return wanted.value === 'system' ? systemDrawer() : wanted.value === 'keys' ? helpDrawer() : null;
   };
+}
+
+/** The bar of the time machine; it stays while the moment moves. */
+function showsPast() {
+  const isPast = computed(() => past.value !== '' && link.value !== 'refused');
+  return () => isPast.value && untracked(pastBar);
 }
 
 const TITLES = /** @type {Record<string, any>} */ ({ '': 'nav.overview', jobs: 'nav.jobs', runs: 'nav.runs', alerts: 'nav.alerts', forecast: 'nav.forecast', activity: 'nav.activity', compare: 'nav.compare' });
@@ -87,10 +97,12 @@ function titleOf(path) {
 function startPage() {
   effect(() => {
     const lang = language.value;
+    shownZone.value;
     document.documentElement.lang = lang;
-    document.body.replaceChildren(...untracked(() => shell(main(), panels())).map((part) => (typeof part === 'function' ? h('div', { class: 'place' }, part) : part)));
+    document.body.replaceChildren(...untracked(() => shell(main(), panels(), showsPast())).map((part) => (typeof part === 'function' ? h('div', { class: 'place' }, part) : part)));
   });
   effect(() => void (document.title = (language.value, titleOf(route.value.path))));
+  effect(() => void (jobZone.value = zoneOfPage()));
   let before = route.peek().path;
   effect(() => {
     const { path } = route.value;
@@ -100,6 +112,13 @@ function startPage() {
     scrollTo({ top: 0 });
     focusHeading();
   });
+}
+
+/** The zone of the job that the page is about, or of the job of its run. */
+function zoneOfPage() {
+  const [, section, id] = route.value.path.split('/');
+  const job = section === 'jobs' ? decodeURIComponent(id ?? '') : section === 'runs' ? store.runOf(id ?? '')?.job_id : '';
+  return String((job && store.jobOf(job)?.trigger_config?.timezone) || '');
 }
 
 function startShortcuts() {

@@ -1,6 +1,6 @@
 // A heat map of weekdays by hours: when a job is slow, and when it fails.
 import { h } from '../core/dom.js';
-import { duration, number, weekday } from '../i18n/format.js';
+import { clockOf, duration, number, weekday } from '../i18n/format.js';
 import { t } from '../i18n/index.js';
 import { median } from '../model/event_groups.js';
 import { asTable } from '../components/table.js';
@@ -13,8 +13,8 @@ export function cells(runs) {
   /** @type {Map<string, Run[]>} */
   const found = new Map();
   for (const run of runs) {
-    const at = new Date(run.timestamp);
-    const key = `${(at.getDay() + 6) % 7} ${at.getHours()}`;
+    const { day, hour } = clockOf(run.timestamp);
+    const key = `${day} ${hour}`;
     found.set(key, [...(found.get(key) ?? []), run]);
   }
   return found;

@@ -1,7 +1,7 @@
 // Swim lanes: all jobs on one time axis, past runs left of the "now" line, the next fires right of it.
 import { s } from '../core/dom.js';
 import { asTable } from '../components/table.js';
-import { dayMonth, duration, hourMinute, number, shortMoment } from '../i18n/format.js';
+import { clockOf, dayMonth, duration, hourMinute, number, shortMoment } from '../i18n/format.js';
 import { t } from '../i18n/index.js';
 import { withKeys } from './mark_keys.js';
 import { endOf, marks, ticks } from './marks.js';
@@ -44,7 +44,8 @@ export function lanesTable(read) {
 
 /** @param {number} at @param {number} x @param {number} height @param {number} span */
 export function tick(at, x, height, span) {
-  const isMidnight = new Date(at).getHours() === 0 && new Date(at).getMinutes() === 0;
+  const { hour, minute } = clockOf(at);
+  const isMidnight = hour === 0 && minute === 0;
   return s('g', { class: 'tick' }, [
     s('line', { x1: x, x2: x, y1: TOP - 4, y2: height }),
     s('text', { x, y: 12, 'text-anchor': 'middle' }, isMidnight && span > 7_200_000 ? dayMonth(at) : hourMinute(at)),

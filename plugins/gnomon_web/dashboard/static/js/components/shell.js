@@ -1,15 +1,18 @@
 // The frame around every view: navigation, connection state, language and theme.
 import { h } from '../core/dom.js';
+import { past } from '../core/past.js';
 import { computed, effect, signal } from '../core/signals.js';
 import { readPreference, savePreference } from '../core/preferences.js';
 import { address, refine, route } from '../core/router.js';
 import { VERSION } from '../model/api.js';
+import { now } from '../model/clock.js';
 import { link, serverVersion } from '../model/connection_state.js';
 import { connection } from '../model/session.js';
 import { clean } from '../model/sanitize.js';
 import * as store from '../model/store.js';
 import { current } from '../views/alerts.js';
 import { LANGUAGES, language, setLanguage, t, word } from '../i18n/index.js';
+import { chooseZone, jobZone, LOCAL, zoneChoice } from '../i18n/zone.js';
 import { componentName } from './common.js';
 import { icon, logo } from './icons.js';
 import { holdBanner } from './operator_actions.js';
@@ -17,6 +20,7 @@ import { toast, toasts } from './toasts.js';
 
 const PAGES = /** @type {const} */ (['overview', 'jobs', 'runs', 'alerts', 'forecast', 'activity']);
 const THEMES = ['auto', 'light', 'dark'];
+const ZONES = /** @type {const} */ (['local', 'UTC', 'job']);
 
 /** The state in the header: that of the connection, or of the kernel if it is not healthy. */
 const headerState = computed(() => {
@@ -37,27 +41,33 @@ export function startTheme() {
 
 export const nextTheme = () => (theme.value = THEMES[(THEMES.indexOf(theme.peek()) + 1) % THEMES.length]);
 
-/** @param {any} main the view @param {any} panels the drawers */
-export const shell = (main, panels) => [
+/** @param {any} main the view @param {any} panels the drawers @param {any} pastBar the bar of the time machine */
+export const shell = (main, panels, pastBar) => [
   h('a', { class: 'skip', href: '#main', onclick: skip }, t('skip')),
   h('header', { class: 'top' }, [
-    h('a', { class: 'home', href: address('/') }, logo(), h('span', null, 'Gnomon')),
+    h('a', { class: 'home', href: () => (past.value, address('/')) }, logo(), h('span', null, 'Gnomon')),
     h('nav', { 'aria-label': t('nav'), hidden: () => link.value === 'refused' }, PAGES.map(pageLink)),
     h('span', { class: 'spacer' }),
     h('div', { class: 'tools' }, [
       () => serverVersion.value !== '' && serverVersion.value !== VERSION && h('button', { class: 'stale', onclick: () => location.reload() }, t('stale', { v: serverVersion.value })),
       h('button', { class: () => `quiet link ${headerState.value}`, type: 'button', 'aria-label': () => `${t('system')}: ${t(`link.${headerState.value}`)}`, title: stateTitle, onclick: () => refine({ panel: 'system' }) }, h('span', { class: 'pulse' }), h('span', { class: 'word' }, () => t(`link.${headerState.value}`))),
+      () => past.value === '' && h('button', { class: 'quiet', type: 'button', 'aria-label': t('past.open'), title: t('past.open'), onclick: () => refine({ at: new Date(now.peek()).toISOString() }) }, icon('rewind')),
       h('select', { class: 'quiet', 'aria-label': t('language'), onchange: choose }, Object.entries(LANGUAGES).map(([key, name]) => h('option', { value: key, selected: language.peek() === key }, name))),
+      h('select', { class: 'quiet zone', 'aria-label': t('zone'), onchange: (/** @type {any} */ { target }) => chooseZone(target.value) }, () => ZONES.map((one) => h('option', { value: one, selected: zoneChoice.value === one }, zoneText(one)))),
       h('button', { class: 'quiet', type: 'button', 'aria-label': () => `${t('theme')}: ${t(/** @type {any} */ (`theme.${theme.value}`))}`, title: () => t(/** @type {any} */ (`theme.${theme.value}`)), onclick: nextTheme }, icon('sun')),
       h('button', { class: 'quiet keys-button', type: 'button', 'aria-label': t('keys'), onclick: () => refine({ panel: 'keys' }) }, icon('keys')),
     ]),
   ]),
   banner(),
+  pastBar,
   holdBanner(),
   h('main', { id: 'main', tabindex: -1, class: () => (link.value === 'lost' ? 'frozen' : '') }, main),
   panels,
   toasts(),
 ];
+
+/** The choice of a zone, with the name of that zone. @param {typeof ZONES[number]} one */
+const zoneText = (one) => (one === 'UTC' ? 'UTC' : one === 'local' ? t('zone.local', { zone: LOCAL }) : jobZone.value ? t('zone.job', { zone: jobZone.value }) : t('zone.job.none'));
 
 /** The first problem, if the kernel is not healthy. */
 const stateTitle = () => (headerState.value !== link.value && mainProblem.value ? clean(`${componentName(mainProblem.value)}: ${mainProblem.value.problem ?? word('health', mainProblem.value.state)}`) : null);
@@ -74,7 +84,7 @@ function choose({ target }) {
 function pageLink(page) {
   const path = page === 'overview' ? '/' : `/${page}`;
   const isHere = computed(() => (page === 'overview' ? route.value.path === '/' : route.value.path.startsWith(path)));
-  return h('a', { href: address(path), 'aria-current': () => (isHere.value ? 'page' : null) }, [icon(page), h('span', null, t(`nav.${page}`)), page === 'alerts' && alertCount()]);
+  return h('a', { href: () => (past.value, address(path)), 'aria-current': () => (isHere.value ? 'page' : null) }, [icon(page), h('span', null, t(`nav.${page}`)), page === 'alerts' && alertCount()]);
 }
 
 function alertCount() {

@@ -1,5 +1,6 @@
 // The address holds the state: the path selects the view, the query its filters.
-import { signal } from './signals.js';
+import { batch, signal } from './signals.js';
+import { past } from './past.js';
 import { BASE, queryText } from '../model/api.js';
 
 /** @typedef {{ path: string, query: Record<string, string> }} Route */
@@ -11,14 +12,23 @@ const read = () => ({
 });
 
 export const route = signal(read());
+past.value = route.peek().query.at ?? '';
 
-/** @param {string} path @param {Record<string, any>} [query] */
-export const address = (path, query = {}) => BASE + path + queryText(query);
+/** Show what the address says: its view and its moment at once. */
+function follow() {
+  batch(() => {
+    route.value = read();
+    past.value = route.peek().query.at ?? '';
+  });
+}
+
+/** An address of the page; it keeps the past moment that the page shows. @param {string} path @param {Record<string, any>} [query] */
+export const address = (path, query = {}) => BASE + path + queryText({ at: past.peek(), ...query });
 
 /** Navigate to another view and add it to the history. @param {string} path @param {Record<string, any>} [query] */
 export function go(path, query = {}) {
   history.pushState(null, '', address(path, query));
-  route.value = read();
+  follow();
 }
 
 /**
@@ -31,12 +41,12 @@ export function refine(changes, { replace = false } = {}) {
   if (next === location.pathname + location.search) return;
   if (replace) history.replaceState(null, '', next);
   else history.pushState(null, '', next);
-  route.value = read();
+  follow();
 }
 
 /** Follow links within the page without reloading it. */
 export function startRoutes() {
-  addEventListener('popstate', () => (route.value = read()));
+  addEventListener('popstate', follow);
   document.addEventListener('click', (event) => {
     const link = /** @type {Element} */ (event.target).closest('a[href]');
     const isPlain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
@@ -46,6 +56,6 @@ export function startRoutes() {
     event.preventDefault();
     if (link.href === location.href) return;
     history.pushState(null, '', link.href);
-    route.value = read();
+    follow();
   });
 }

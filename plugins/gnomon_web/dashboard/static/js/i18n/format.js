@@ -2,6 +2,7 @@
 import { now } from '../model/clock.js';
 import { distance, isRolling } from '../model/ranges.js';
 import { language, t } from './index.js';
+import { LOCAL, shownZone } from './zone.js';
 
 /** @type {Map<string, any>} creating a formatter is slow */
 const formatters = new Map();
@@ -56,7 +57,42 @@ export function relative(moment) {
 export const milliseconds = (moment) => (typeof moment === 'number' ? moment : Date.parse(moment));
 
 /** @param {number} at @param {Intl.DateTimeFormatOptions} options */
-const format = (at, options) => formatter(JSON.stringify(options), () => new Intl.DateTimeFormat(language.peek(), options)).format(at);
+const format = (at, options) => inZone(options).format(at);
+
+/** A formatter of times in the zone that the page shows, or in that of the options. @param {Intl.DateTimeFormatOptions} options @returns {Intl.DateTimeFormat} */
+function inZone(options) {
+  const whole = { timeZone: shownZone.peek(), ...options };
+  return formatter(JSON.stringify(whole), () => new Intl.DateTimeFormat(language.peek(), whole));
+}
+
+/** The name of the zone of a moment, such as "UTC" or "GMT+8". @param {number} at */
+export const zoneName = (at) => inZone({ timeZoneName: 'short' }).formatToParts(at).find(({ type }) => type === 'timeZoneName')?.value ?? shownZone.peek();
+
+/** A time with its zone, where that is not the one of this browser. @param {string} text @param {number} at */
+const labelled = (text, at) => (shownZone.peek() === LOCAL ? text : `${text} ${zoneName(at)}`);
+
+/** @type {Intl.DateTimeFormatOptions} */
+const WALL = { year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23' };
+
+/** A moment as the field of a form takes it, in the zone that the page shows. @param {number} at */
+export function wallTime(at) {
+  const part = Object.fromEntries(formatter(`wall ${shownZone.peek()}`, () => new Intl.DateTimeFormat('en-US', { ...WALL, timeZone: shownZone.peek() })).formatToParts(at).map((/** @type {Intl.DateTimeFormatPart} */ { type, value }) => [type, value]));
+  return `${part.year}-${part.month}-${part.day}T${part.hour}:${part.minute}:${part.second}`;
+}
+
+/** The moment that such a text stands for. @param {string} text */
+export function fromWallTime(text) {
+  const shifted = Date.parse(`${text}Z`);
+  const offset = (/** @type {number} */ at) => Date.parse(`${wallTime(at)}Z`) - Math.floor(at / 1000) * 1000;
+  const guess = shifted - offset(shifted);
+  return shifted - offset(guess);
+}
+
+/** The wall clock of a moment, for charts: `day` counts from Monday, 0. @param {string | number} moment */
+export function clockOf(moment) {
+  const wall = new Date(`${wallTime(milliseconds(moment))}Z`);
+  return { day: (wall.getUTCDay() + 6) % 7, hour: wall.getUTCHours(), minute: wall.getUTCMinutes() };
+}
 
 /** @type {Intl.DateTimeFormatOptions} */
 const TIME = { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' };
@@ -67,13 +103,13 @@ const DATE = { month: 'short', day: 'numeric' };
 export const hourMinute = (at) => format(at, TIME);
 
 /** Hours, minutes and seconds. @param {string | number} at */
-export const timeOfDay = (at) => format(milliseconds(at), { ...TIME, second: '2-digit' });
+export const timeOfDay = (at) => labelled(format(milliseconds(at), { ...TIME, second: '2-digit' }), milliseconds(at));
 
 /** The time of day for today, with the date for other days. @param {string | number} at */
 export function shortMoment(at) {
   const then = milliseconds(at);
-  const isToday = new Date(then).toDateString() === new Date(now.peek()).toDateString();
-  return isToday ? timeOfDay(then) : format(then, { ...DATE, ...TIME });
+  const isToday = wallTime(then).slice(0, 10) === wallTime(now.peek()).slice(0, 10);
+  return isToday ? timeOfDay(then) : labelled(format(then, { ...DATE, ...TIME }), then);
 }
 
 /** A moment of an address in words: a time, or its distance from now. @param {string} text */
@@ -95,7 +131,7 @@ export const fullMoment = (at) =>
   format(milliseconds(at), { ...DATE, year: 'numeric', weekday: 'short', ...TIME, second: '2-digit', timeZoneName: 'short' });
 
 /** The date and time, for details; the title shows the rest. @param {string | number} at */
-export const dateAndTime = (at) => format(milliseconds(at), { ...DATE, ...TIME, second: '2-digit' });
+export const dateAndTime = (at) => labelled(format(milliseconds(at), { ...DATE, ...TIME, second: '2-digit' }), milliseconds(at));
 
 /** @param {number} at */
 export const dayMonth = (at) => format(at, DATE);

@@ -62,7 +62,7 @@ export const zh = {
   'job.new': '新建任务', 'job.add': '添加任务', 'job.copy': '复制任务', 'job.copy.ask': '复制 {j}', 'job.change': '修改', 'job.change.ask': '修改 {j}', 'job.remove': '删除', 'job.remove.ask': '删除 {j}？', 'job.remove.text': '该任务不再触发。其执行记录保留在日志中，正在进行的执行会继续。', 'job.keep': '保留任务',
   'done.job.add': '{j} 已添加。', 'done.job.change': '{j} 已修改。', 'done.job.remove': '{j} 已删除。', 'done.job.see': '查看任务',
 
-  'link.connecting': '连接中', 'link.live': '实时', 'link.lost': '未连接', 'link.refused': '未登录', 'link.degraded': '降级', 'link.starting': '启动中', 'link.stopping': '停止中', 'link.failed': '故障', 'lost': '连接已断开。', 'lost.text': '页面内容可能不是最新，将自动恢复连接。', 'lost.retry': '立即重连', 'stale': '新版本 {v} 可用：重新加载',
+  'link.connecting': '连接中', 'link.past': '过去', 'past.open': '查看过去的状态', 'past.unknown': '日志中没有当时的这项信息。', 'zone': '时区', 'zone.local': '本地：{zone}', 'zone.job': '任务：{zone}', 'zone.job.none': '任务所在时区', 'link.live': '实时', 'link.lost': '未连接', 'link.refused': '未登录', 'link.degraded': '降级', 'link.starting': '启动中', 'link.stopping': '停止中', 'link.failed': '故障', 'lost': '连接已断开。', 'lost.text': '页面内容可能不是最新，将自动恢复连接。', 'lost.retry': '立即重连', 'stale': '新版本 {v} 可用：重新加载',
   'system': '系统',
   'keys': '快捷键',
   'hide': '隐藏', 'hide.ask': '从列表中隐藏此次执行？', 'hide.text': '它将不再出现在列表中。事件日志不变，此地址仍可访问。', 'done.hide': '已隐藏。', 'alert.warned': '有警告', 'kind.warned': '警告',

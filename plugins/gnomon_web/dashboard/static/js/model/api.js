@@ -1,4 +1,6 @@
-// Commands and lists over REST. Every failure becomes a Problem with the server's own message.
+// Commands and lists over REST, as of the moment that the page shows. Every failure becomes a Problem with the server's own message.
+import { asOf } from '../core/past.js';
+import { t } from '../i18n/index.js';
 
 export const BASE = document.querySelector('meta[name=gnomon-base]')?.getAttribute('content') ?? '';
 export const VERSION = document.querySelector('meta[name=gnomon-version]')?.getAttribute('content') ?? '';
@@ -22,7 +24,11 @@ export const queryText = (query) => {
 };
 
 /** @param {string} path @param {Record<string, any>} [query] @param {AbortSignal} [signal] @returns {Promise<any>} */
-export const get = (path, query = {}, signal) => call('GET', path + queryText(query), undefined, { signal });
+export async function get(path, query = {}, signal) {
+  const asked = asOf(path + queryText(query));
+  if (asked === null) throw new Problem(404, t('past.unknown'));
+  return call('GET', asked, undefined, { signal });
+}
 
 /** @param {string} path @param {object} [body] @param {Record<string, string>} [headers] @returns {Promise<any>} */
 export const post = (path, body, headers) => call('POST', path, body, { headers });

@@ -1,7 +1,8 @@
 // The state of the connection and of the session.
+import { past } from '../core/past.js';
 import { signal } from '../core/signals.js';
 
-/** @type {ReturnType<typeof signal<'connecting' | 'live' | 'lost' | 'refused'>>} */
+/** @type {ReturnType<typeof signal<'connecting' | 'live' | 'lost' | 'refused' | 'past'>>} */
 export const link = signal('connecting');
 
 /** @type {ReturnType<typeof signal<import('../types.d.ts').Role>>} */
@@ -14,5 +15,5 @@ export const serverVersion = signal('');
 
 const RANK = { viewer: 0, operator: 1, admin: 2 };
 
-/** @param {import('../types.d.ts').Role} needed */
-export const may = (needed) => RANK[role.value] >= RANK[needed];
+/** Whether this role may do something now: nobody acts in the past. @param {import('../types.d.ts').Role} needed */
+export const may = (needed) => past.value === '' && RANK[role.value] >= RANK[needed];

@@ -70,6 +70,13 @@ export class LiveConnection {
     socket.onclose = (event) => this.socket === socket && this.closed(event.code);
   }
 
+  /** Stay without a connection until `open` is called; a snapshot follows then. */
+  pause() {
+    clearTimeout(this.timer);
+    this.disconnect();
+    this.position = null;
+  }
+
   /** Drop the socket without waiting for it to close. */
   disconnect() {
     const old = this.socket;

@@ -1,9 +1,11 @@
 // The session, and the one live connection of the page.
-import { batch, signal } from '../core/signals.js';
+import { past } from '../core/past.js';
+import { batch, effect, signal, untracked } from '../core/signals.js';
 import { BASE, get, post } from './api.js';
 import { syncClock } from './clock.js';
 import { actor, link, role, serverVersion } from './connection_state.js';
 import { LiveConnection } from './live_connection.js';
+import { pastProblem, pastReport, showPast } from './past.js';
 import * as store from './store.js';
 
 const PROBE_MS = 5_000;
@@ -46,7 +48,15 @@ export function connect() {
     }),
     probe,
   });
-  live.open();
+  effect(() => (past.value === '' ? untracked(goLive) : showPast(past.value, untracked(() => connection()))));
+}
+
+/** Connect, in the present. */
+function goLive() {
+  pastReport.value = null;
+  pastProblem.value = null;
+  if (link.peek() === 'past') link.value = 'connecting';
+  connection().open();
 }
 
 /** Request the session, the cheapest resource. A proxy whose server is down answers 502, 503 or 504. */
@@ -67,7 +77,8 @@ export async function logIn(token) {
   await post('/login', { token });
   isOpen.value = false;
   link.value = 'connecting';
-  connection().open();
+  if (past.peek() === '') connection().open();
+  else showPast(past.peek(), connection());
 }
 
 /** A login that could not be ended in all processes has ended in this browser: the problem says so. */

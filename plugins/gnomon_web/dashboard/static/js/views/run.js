@@ -31,7 +31,7 @@ const REREAD_MS = 3000; // between two requests for conflated events
 /** @param {string} id */
 export function runView(id) {
   const { events, error, readAgain } = eventsOf(id);
-  const rewound = computed(() => Number(route.value.query.at) || null);
+  const rewound = computed(() => Number(route.value.query.event) || null);
   const run = computed(() => {
     const shown = events.value.filter((event) => rewound.value === null || event.position <= rewound.value);
     const folded = asOf(fold(shown), rewound.value === null ? undefined : shown.at(-1)?.at);
@@ -137,7 +137,7 @@ const rewoundBanner = (events, at) =>
   h('div', { class: 'rewound', role: 'status' }, [
     icon('rewind'),
     h('span', null, t('run.rewound', { at: number(at), time: fullMoment(events.value.findLast((event) => event.position <= at)?.at ?? 0) })),
-    h('button', { onclick: () => refine({ at: null }) }, t('run.present')),
+    h('button', { onclick: () => refine({ event: null }) }, t('run.present')),
   ]);
 
 /** @param {string} id @param {{ value: Run }} run @param {{ value: LogEvent[] }} events @param {() => any} problem shown if they cannot be loaded */

@@ -25,7 +25,7 @@ export function timeline(events, problem) {
   const lens = () => (LENSES.includes(route.value.query.lens ?? '') ? route.value.query.lens : 'summary');
   const nodes = computed(() => groupEvents(events.value, lens() === 'summary'));
   const byKey = computed(() => new Map(nodes.value.map((node) => [`${lens()} ${node.first}`, node])));
-  const at = () => Number(route.value.query.at) || null;
+  const at = () => Number(route.value.query.event) || null;
   return panel(t('timeline.run'), [
     () => problem() || (events.value.length === 0 && skeleton(4)),
     () => (lens() === 'json' ? h('div', { class: 'scroll tall', tabindex: 0, role: 'region', 'aria-label': t('lens.json') }, json(events.value)) : null),
@@ -60,7 +60,7 @@ function nodeRow(read, at) {
     ]),
     h('span', { class: 'tools' }, [
       h('button', { class: 'quiet tiny', type: 'button', 'aria-expanded': () => String(open.value), onclick: () => (open.value = !open.value), title: t('timeline.raw'), 'aria-label': () => `${t('timeline.raw')} #${read().event.position}` }, icon('more')),
-      h('button', { class: 'quiet tiny mono', type: 'button', 'aria-pressed': () => String(isHere()), title: t('timeline.rewind'), 'aria-label': () => `${t('timeline.rewind')} #${read().event.position}`, onclick: () => refine({ at: isHere() ? null : read().event.position }) }, () => `#${read().event.position}`),
+      h('button', { class: 'quiet tiny mono', type: 'button', 'aria-pressed': () => String(isHere()), title: t('timeline.rewind'), 'aria-label': () => `${t('timeline.rewind')} #${read().event.position}`, onclick: () => refine({ event: isHere() ? null : read().event.position }) }, () => `#${read().event.position}`),
     ]),
   ]);
 }
