@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Any, Final, Literal
 
 import msgspec
@@ -71,6 +72,10 @@ class Book(msgspec.Struct):
         """Return an alert."""
         return self.alerts.get(alert_id)
 
+    def opened_after(self, position: int) -> Iterator[Alert]:
+        """Yield the alerts that were opened after a position of the log, newest first."""
+        return takewhile(lambda alert: self.history[alert.id][0].position > position, reversed(self.alerts.values()))
+
     def at(self, moment: datetime) -> Book:
         """Return the book as it was at a moment, as far as its alerts are kept."""
         book = Book()
@@ -86,9 +91,9 @@ class Book(msgspec.Struct):
             oldest = next((one for one in history if isinstance(one, AlertRepeated)), history[1])
             history.remove(oldest)
 
-    def forget_old(self, now: datetime) -> None:
-        """Forget alerts that have ended long ago."""
-        ended = [alert for alert in self.alerts.values() if alert.resolved_at is not None]
+    def forget_old(self, now: datetime, wanted: Collection[str] = ()) -> None:
+        """Forget alerts that have ended long ago, except those that a channel has yet to tell of."""
+        ended = [one for one in self.alerts.values() if one.resolved_at is not None and one.id not in wanted]
         ended.sort(key=lambda alert: alert.resolved_at or now)
         surplus = len(ended) - MOST_KEPT
         for number, alert in enumerate(ended):

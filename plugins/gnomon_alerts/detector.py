@@ -8,7 +8,7 @@ alert, so one that was recorded before a kill is known by its id and is not reco
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -124,11 +124,6 @@ class Detector:
                 self._decide_after(event, job)
         return changes
 
-    def skip_to(self, position: int) -> None:
-        """Count events as folded that retention has deleted."""
-        self.state.watch.position = max(self.position, position)
-        self.state.book.position = max(self.state.book.position, position)
-
     def look(self, now: datetime) -> None:
         """Decide what the time alone decides: runs that have not begun or go on, and successes that did not come."""
         self._now(now)
@@ -177,9 +172,9 @@ class Detector:
                 else:
                     pending.opening.backdated = True
 
-    def forget_old(self) -> None:
-        """Forget alerts that ended long ago, and jobs that were removed."""
-        self.state.book.forget_old(self._time)
+    def forget_old(self, wanted: Collection[str]) -> None:
+        """Forget alerts that ended long ago and that no channel wants, and jobs that were removed."""
+        self.state.book.forget_old(self._time, wanted)
         self.state.watch.forget_removed()
 
     def due(self, now: datetime) -> list[tuple[str, Pending]]:

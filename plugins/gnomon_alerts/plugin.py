@@ -21,10 +21,11 @@ from gnomon.logs import get_logger
 from gnomon.stores.reading import BLOCK
 from gnomon.wire.alerts import Alert, UnknownAlertError
 from gnomon_alerts.acts import Act
-from gnomon_alerts.book import shown, urgency
+from gnomon_alerts.book import Book, shown, urgency
 from gnomon_alerts.checkpoint import CHECKPOINT, UnreadableStateError, from_checkpoint, to_checkpoint
 from gnomon_alerts.delivery.config import Channel, Heartbeat, Route, check_channels
-from gnomon_alerts.delivery.deliveries import ChannelHealth, Deliveries
+from gnomon_alerts.delivery.deliveries import ChannelHealth, Deliveries, health_of
+from gnomon_alerts.delivery.ledger import CHECKPOINT as CHANNELS
 from gnomon_alerts.detector import Detector
 from gnomon_alerts.parts import PartWatch
 from gnomon_alerts.recorder import record
@@ -75,7 +76,7 @@ class AlertsPlugin:
         self.config = config or self.Config()
         self._detector = Detector(Rules(self.config.rules))
         self._parts = PartWatch()
-        self._deliveries = Deliveries(self.config.channels, self.config.routes, self.config.heartbeat)
+        self._deliveries = Deliveries(self.config.channels, self.config.routes, self.config.heartbeat, self)
         self._lock = threading.RLock()
         self._waiting: list[tuple[int, concurrent.futures.Future[None]]] = []
         self._is_caught_up = False
@@ -97,6 +98,16 @@ class AlertsPlugin:
     def position(self) -> int:
         """The position of the log up to which this process knows the alerts."""
         return self._detector.position
+
+    @property
+    def book(self) -> Book:
+        """The book itself, for what runs on the loop of the plugin."""
+        return self._detector.state.book
+
+    def tags(self, job_id: str) -> list[str]:
+        """Return the tags of a job, also of one that was removed."""
+        job = self._detector.state.watch.jobs.get(job_id)
+        return job.tags if job is not None else []
 
     def alerts(self, at: datetime | None = None) -> list[Alert]:
         """Return copies of all alerts that are kept, as they are now or were at a moment, the most urgent first."""
@@ -172,17 +183,17 @@ class AlertsPlugin:
             self._fold(events)
         else:
             self._behind.set()
-        self._deliveries.note(events)
 
     @hookimpl
     def reload(self, config: Config) -> Iterable[str]:
-        """Decide by other rules from now on."""
+        """Decide by other rules and notify other channels from now on."""
         with self._lock:
             self.config = config
             self._detector.rules = Rules(config.rules)
             self._detector.decide_all()
         self._wake.set()
-        return ["rules", "save_every"]
+        self._deliveries.reload(config.channels, config.routes, config.heartbeat)
+        return config.__struct_fields__
 
     @hookimpl(optionalhook=True)
     def register_routes(self, register: Callable[..., None]) -> None:
@@ -193,7 +204,9 @@ class AlertsPlugin:
 
     async def list_channels(self, _request: Any) -> list[ChannelHealth]:
         """List the channels of notifications: what each last accepted, what waits for it, and what is wrong."""
-        return await self._deliveries.health(self._kernel)
+        kept = await self._kernel.checkpoint(CHANNELS)
+        with self._lock:
+            return health_of(self._deliveries.channels, kept, self._detector.state.book)
 
     @hookimpl(optionalhook=True)
     def register_metrics(self, register: Callable[..., None]) -> None:
@@ -220,6 +233,7 @@ class AlertsPlugin:
             one.set_result(None)
         if changes:
             self._write_note()
+            self._deliveries.note()
         if self._detector.has_news:
             self._wake.set()
 
@@ -265,6 +279,7 @@ class AlertsPlugin:
                 self._end_past()
             self._is_caught_up = True
             self._write_note()
+            self._deliveries.note()
             self._wake.set()
             await self._behind.wait()
 
@@ -322,16 +337,23 @@ class AlertsPlugin:
     async def _save_often(self) -> None:
         took = 0.0
         while True:  # in real time, because this thread is real; less often with thousands of jobs
-            await asyncio.sleep(max(self.config.save_every.total_seconds(), took * 50) if self._saved else FIRST_SAVE_S)
+            is_first = not self._saved and not self._follows
+            await asyncio.sleep(FIRST_SAVE_S if is_first else max(self.config.save_every.total_seconds(), took * 50))
             begin = time.monotonic()
             await self._save()
             took = time.monotonic() - begin
 
+    @property
+    def _follows(self) -> bool:
+        return self._kernel.health().role == "follower"
+
     async def _save(self) -> None:
-        if not self._is_caught_up or self.position == self._saved or self._kernel.health().role == "follower":
+        if not self._is_caught_up or self.position == self._saved:
             return
         with self._lock:
-            self._detector.forget_old()
+            self._detector.forget_old(self._deliveries.wanted)
+            if self._follows:
+                return
             position, checkpoint = self.position, to_checkpoint(self._detector.state)
         try:
             await self._kernel.save_checkpoint(CHECKPOINT, checkpoint)

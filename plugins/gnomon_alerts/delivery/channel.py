@@ -14,11 +14,13 @@ from gnomon.outbox.attempts import Attempts
 from gnomon.outbox.destination import Refusal
 from gnomon.outbox.pauses import pause
 from gnomon.safe_text import safe_str
+from gnomon.wire.alerts import Alert
+from gnomon_alerts.book import Book
 from gnomon_alerts.delivery.config import Channel
-from gnomon_alerts.delivery.ledger import ChannelRecord, Notice
+from gnomon_alerts.delivery.ledger import ChannelRecord
 from gnomon_alerts.delivery.message import Message, Surroundings, compose
 from gnomon_alerts.delivery.senders import Send, sender_of
-from gnomon_alerts.delivery.timing import Due, forget_what_is_not_news, plan
+from gnomon_alerts.delivery.timing import Due, Notice, forget_what_is_not_news, plan
 
 log = get_logger("gnomon.alerts")
 
@@ -30,13 +32,13 @@ class Keeper(Protocol):
     """What a channel needs of the deliveries of all channels."""
 
     @property
-    def position(self) -> int:
-        """The position up to which the log is folded."""
+    def book(self) -> Book:
+        """The alerts, up to a position of the log."""
 
     async def save(self) -> None:
         """Save what was sent; return when it is durable."""
 
-    async def surroundings(self) -> Surroundings:
+    def surroundings(self) -> Surroundings:
         """Return where messages are from."""
 
 
@@ -51,6 +53,7 @@ class ChannelDelivery:
         self._send = _for_attempts(sender_of(channel))
         self._news = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._is_retired = False
         self._attempts = Attempts(
             channel.name,
             timeout_s=channel.timeout.total_seconds(),
@@ -66,15 +69,20 @@ class ChannelDelivery:
         self._stopping.set()
         self._news.set()
 
+    def retire(self) -> None:
+        """End without another attempt: the channel has another config, or has been removed."""
+        self._is_retired = True
+        self.stop()
+
     async def run(self) -> None:
         """Send until `stop` is called; what remains is sent by the next kernel that leads."""
         while True:
             self._news.clear()
-            if self._stopping.is_set() and self._attempts.problem is not None:
+            if self._stopping.is_set() and (self._is_retired or self._attempts.problem is not None):
                 return
-            now = self._kernel.clock.now()
-            forget_what_is_not_news(self.record, self.channel)
-            found = plan(self.channel, self.record, now, is_closing=self._stopping.is_set())
+            now, alerts = self._kernel.clock.now(), self._keeper.book.alerts
+            forget_what_is_not_news(self.record, self.channel, alerts)
+            found = plan(self.channel, self.record, alerts, now, is_closing=self._stopping.is_set())
             if found.due is not None:
                 await self._attempt(found.due, now)
             elif self._stopping.is_set():
@@ -83,21 +91,20 @@ class ChannelDelivery:
                 await self._wait(None if found.look_at is None else (found.look_at - now).total_seconds(), self._news)
 
     async def _attempt(self, due: Due, now: datetime) -> None:
-        notices = [notice for _, notice in due.items]
         message = await self._compose(due, now)
         try:
             pause_s = await self._attempts.attempt(self._send, message)
         except DeliveryRefusedError as exc:
             self._refuse(safe_str(exc), now)
         else:
-            if pause_s and all(now - _changed_at(one) > self.channel.give_up_after for one in notices):
+            if pause_s and all(now - _changed_at(one) > self.channel.give_up_after for one in due.notices):
                 self._refuse(f"given up after {self.channel.give_up_after}: {self._attempts.problem}", now)
             elif pause_s:
                 await self._note_failure(pause_s)
                 return
             else:
                 self._accept(now)
-        self.record.settle(due.group, notices, now, self.channel.interval)
+        self.record.settle(due.group, due.alerts, now, self.channel.interval)
         await self._save()
 
     def _accept(self, now: datetime) -> None:
@@ -107,7 +114,7 @@ class ChannelDelivery:
     def _refuse(self, problem: str, now: datetime) -> None:
         """Note a message that is not sent again; it counts as sent, so that the end of an alert is a message, too."""
         record = self.record
-        record.refused, record.refusal = record.refused + 1, Refusal(self._keeper.position, now, problem)
+        record.refused, record.refusal = record.refused + 1, Refusal(self._keeper.book.position, now, problem)
         record.problem = None
         self._attempts.note_success()
         log.error("notification refused", channel=self.channel.name, problem=problem)
@@ -121,23 +128,23 @@ class ChannelDelivery:
         await self._wait(pause_s, self._stopping)
 
     async def _compose(self, due: Due, now: datetime) -> Message:
-        where = await self._keeper.surroundings()
-        errors = await self._errors([notice for _, notice in due.items[:MOST_ERRORS]])
-        return compose(self.channel.name, due.group, due.items, errors, where, now)
+        where = self._keeper.surroundings()
+        errors = await self._errors(due.alerts[:MOST_ERRORS])
+        return compose(self.channel.name, due, errors, where, now)
 
-    async def _errors(self, notices: Sequence[Notice]) -> Mapping[str, str]:
+    async def _errors(self, alerts: Sequence[Alert]) -> Mapping[str, str]:
         """Return the first lines of the errors of the last runs, as far as the log has them."""
         errors: dict[str, str] = {}
-        for notice in notices:
-            if notice.last_run is None or notice.resolved_at is not None:
+        for alert in alerts:
+            if alert.last_execution is None or alert.resolved_at is not None:
                 continue
             try:
-                run = await self._kernel.execution(notice.last_run)
+                run = await self._kernel.execution(alert.last_execution)
             except GnomonError:
                 continue
             if run.error_message or run.error_type:
                 first = (run.error_message or "").strip().partition("\n")[0]
-                errors[notice.last_run] = ": ".join(part for part in (run.error_type, first) if part)
+                errors[alert.last_execution] = ": ".join(part for part in (run.error_type, first) if part)
         return errors
 
     async def _save(self) -> None:
@@ -189,4 +196,4 @@ def _for_attempts(send: Send) -> Callable[[Message], Awaitable[None] | None]:
 
 
 def _changed_at(notice: Notice) -> datetime:
-    return notice.resolved_at or notice.told_at or notice.opened_at
+    return notice.alert.resolved_at or notice.told_at or notice.alert.opened_at

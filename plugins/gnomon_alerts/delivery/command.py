@@ -56,12 +56,14 @@ def channels_command(ctx: click.Context, config: Path | None, as_json: bool) -> 
     from gnomon.cli.access.stored_log import find_store, open_log
     from gnomon.cli.output.json_output import print_json
     from gnomon_alerts.delivery.deliveries import ChannelHealth, health_of
+    from gnomon_alerts.delivery.ledger import CHECKPOINT
+    from gnomon_alerts.reading import read_book
 
     settings, channels = _channels(ctx, config)
 
     async def read() -> list[ChannelHealth]:
         async with open_log(find_store(settings)) as log:
-            return await health_of(channels, log)
+            return health_of(channels, await log.checkpoint(CHECKPOINT), await read_book(log))
 
     found = asyncio.run(read())
     if as_json:

@@ -1,20 +1,23 @@
-"""The deliveries to all channels in the process that leads: they fold the log and save what was sent."""
+"""The deliveries to all channels in the process that leads: they read the book of alerts and save what was sent."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 import msgspec
 
-from gnomon import AlertEvent, AlertOpened, Checkpoint, Event, GnomonError, KernelApi
+from gnomon import Checkpoint, GnomonError, KernelApi
 from gnomon.logs import get_logger
 from gnomon.outbox.destination import Refusal
 from gnomon.safe_text import safe_str
-from gnomon.ticks import next_tick, seconds_to_tick
+from gnomon.ticks import seconds_to_tick
+from gnomon.wire.alerts import Alert
+from gnomon_alerts.book import Book
 from gnomon_alerts.delivery.channel import ChannelDelivery, problem_of
 from gnomon_alerts.delivery.config import Channel, Heartbeat, Route
 from gnomon_alerts.delivery.heartbeat import Pings
@@ -23,9 +26,6 @@ from gnomon_alerts.delivery.message import Surroundings
 
 log = get_logger("gnomon.alerts")
 
-PAGE = 1_000
-SAVE_EVERY = 1_000
-"""Events without alerts after which the position is saved anyway."""
 STOP_GRACE_S = 5.0
 """Time at a stop for what is being sent and what is due; a lifespan has ten seconds."""
 LOOK_S = 1.0
@@ -44,186 +44,214 @@ class ChannelHealth(msgspec.Struct, frozen=True, kw_only=True):
     problem: str | None = None
 
 
-class Checkpoints(Protocol):
-    """What has checkpoints: a kernel, or a store that is open for reading."""
+class Source(Protocol):
+    """What is known from the log. It changes on the loop of the plugin alone."""
 
-    async def checkpoint(self, name: str) -> Checkpoint | None:
-        """Return a checkpoint."""
+    @property
+    def book(self) -> Book:
+        """The alerts, up to a position of the log."""
+
+    def tags(self, job_id: str) -> list[str]:
+        """Return the tags of a job."""
 
 
 class Deliveries:
     """Sends notifications while this process leads. Its methods are called on the loop of the plugin."""
 
-    def __init__(self, channels: Sequence[Channel], routes: Sequence[Route], heartbeat: Heartbeat | None) -> None:
+    def __init__(
+        self, channels: Sequence[Channel], routes: Sequence[Route], heartbeat: Heartbeat | None, source: Source
+    ) -> None:
         self._channels, self._routes, self._heartbeat = list(channels), list(routes), heartbeat
+        self._source = source
         self._pings: Pings | None = None
+        self._pinging: asyncio.Task[None] | None = None
         self._ledger: Ledger | None = None
-        self._deliveries: list[ChannelDelivery] = []
-        self._saved = self._entered_at = 0
-        self._is_idle = False
+        self._deliveries: dict[str, ChannelDelivery] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._saving = asyncio.Lock()
         self._news = asyncio.Event()
-        self._needs_tags = any(route.tags for route in routes)
-        self._tags: dict[str, list[str]] = {}
+        self._begin = 0
+        """Where the log ended before this process led: a channel that is new begins there."""
+        self._has_changes = False
         self._kernel: KernelApi
 
     @property
     def problem(self) -> str | None:
         """What is wrong with the channels, for the plugin's attribute `problem`."""
-        found = [problem_of(one.channel.name, one.record) for one in self._deliveries]
+        found = [problem_of(name, one.record) for name, one in list(self._deliveries.items())]
         found.append(self._pings.problem if self._pings is not None else None)
         return "; ".join(text for text in found if text) or None
 
     @property
-    def position(self) -> int:
-        """The position up to which the log is folded."""
-        return self._ledger.position if self._ledger is not None else 0
+    def book(self) -> Book:
+        """The alerts, up to a position of the log."""
+        return self._source.book
 
-    def note(self, events: Sequence[Event]) -> None:
-        """Note new events: those about alerts are read from the log, others only move the position."""
-        ledger = self._ledger
-        if ledger is None:
-            return
-        follows_on = self._is_idle and events[0].position <= ledger.position + 1
-        if follows_on and not any(isinstance(event, AlertEvent) for event in events):
-            ledger.position = max(ledger.position, events[-1].position)
-            if ledger.position - self._saved < SAVE_EVERY:
-                return
+    @property
+    def channels(self) -> list[Channel]:
+        """The channels of the config."""
+        return list(self._channels)
+
+    @property
+    def wanted(self) -> set[str]:
+        """The ids of the alerts that channels have yet to tell of, as far as this process leads."""
+        records = self._ledger.channels.values() if self._ledger is not None else ()
+        return {alert_id for record in records for alert_id in record.told}
+
+    def note(self) -> None:
+        """Note that the book has changed."""
         self._news.set()
 
-    async def health(self, kernel: KernelApi) -> list[ChannelHealth]:
-        """Return how the channels are doing, also in a process that follows; may be called on any loop."""
-        return await health_of(self._channels, kernel)
+    def reload(self, channels: Sequence[Channel], routes: Sequence[Route], heartbeat: Heartbeat | None) -> None:
+        """Deliver by another config from now on. A channel is known by its name; one that is new begins now."""
+        self._channels, self._routes, self._heartbeat = list(channels), list(routes), heartbeat
+        self._news.set()
 
     def enter(self, kernel: KernelApi) -> None:
-        """Note where the log ends when the plugin starts: a new channel begins there."""
-        self._kernel, self._entered_at = kernel, kernel.health().position
+        """Begin with a kernel, when the plugin starts."""
+        self._kernel = kernel
         self._saving, self._news = asyncio.Lock(), asyncio.Event()
-        self._ledger, self._deliveries, self._pings = None, [], None
+        self._begin, self._has_changes = kernel.health().position, False
+        self._ledger = self._pings = self._pinging = None
+        self._deliveries, self._tasks = {}, {}
 
     async def run(self) -> None:
         """Deliver whenever this process leads, until the task is cancelled."""
-        while self._channels or self._heartbeat is not None:
+        while True:
             try:
-                if self._leads:
+                if not self._leads:
+                    self._begin = self._kernel.health().position
+                elif self._channels or self._heartbeat is not None:
                     await self._lead()
             except GnomonError as exc:
                 log.warning("notifications wait for the log", problem=safe_str(exc))
-            await next_tick(LOOK_S)
+            await self._look_again()
 
     @property
     def _leads(self) -> bool:
         return self._kernel.health().role == "leader"
 
+    async def _look_again(self) -> bool:
+        """Wait for news, or for the next look at who leads; return whether there is news."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds_to_tick(LOOK_S)):
+                await self._news.wait()
+        has_news = self._news.is_set()
+        self._news.clear()
+        return has_news
+
     async def _lead(self) -> None:
         """Deliver until this process leads no longer."""
-        ledger = await self._load()
-        self._deliveries = [
-            ChannelDelivery(one, ledger.channels[one.name], self._kernel, self) for one in self._channels
-        ]
-        async with self._working(ledger):
-            while self._leads:
-                self._news.clear()
-                await self._read_on(ledger)
-                self._is_idle = True
-                await self._until_news()
-                self._is_idle = False
-
-    async def _until_news(self) -> None:
-        """Wait for events about alerts, or until this process leads no longer."""
-        while self._leads:
-            try:
-                async with asyncio.timeout(seconds_to_tick(LOOK_S)):
-                    await self._news.wait()
-                return
-            except TimeoutError:
-                continue
-
-    @asynccontextmanager
-    async def _working(self, ledger: Ledger) -> AsyncIterator[None]:
-        """Run the channels and the heartbeat; at the end they send what is due, unless another process leads."""
-        self._pings = Pings(self._heartbeat, self._kernel) if self._heartbeat is not None else None
+        head = self._kernel.health().position
+        while self._leads and self.book.position < head:  # what has ended or is acknowledged needs no message
+            await self._look_again()
+        self._ledger = ledger = await self._load()
+        has_news = True
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one.run()) for one in self._deliveries]
-            pings = group.create_task(self._pings.run()) if self._pings is not None else None
             try:
-                yield
+                while self._leads:
+                    if has_news:
+                        self._apply_config(group, ledger)
+                        self._spread(ledger)
+                    if self._has_changes:
+                        with suppress(GnomonError):  # the store is away: later
+                            await self.save()
+                    has_news = await self._look_again()
+                    self._begin = self.book.position
             finally:
-                if pings is not None:
-                    pings.cancel()
-                await self._close(ledger, tasks)
+                await self._close(ledger)
 
-    async def _close(self, ledger: Ledger, tasks: Sequence[asyncio.Task[None]]) -> None:
+    def _apply_config(self, group: asyncio.TaskGroup, ledger: Ledger) -> None:
+        """Start and end deliveries, so that they are those of the config; the others are not disturbed."""
+        wanted = {channel.name: channel for channel in self._channels}
+        for name in [one for one in ledger.channels if one not in wanted]:
+            waiting = ledger.channels.pop(name).waiting(self.book.alerts)
+            self._has_changes = True
+            log.warning("a channel was removed", channel=name, alerts_not_sent=waiting)
+        for name, delivery in list(self._deliveries.items()):
+            if wanted.get(name) != delivery.channel:
+                delivery.retire()
+                del self._deliveries[name]
+        for channel in [one for name, one in wanted.items() if name not in self._deliveries]:
+            self._has_changes = True
+            record = ledger.channels.setdefault(channel.name, ChannelRecord(self._begin))
+            self._deliveries[channel.name] = delivery = ChannelDelivery(channel, record, self._kernel, self)
+            before = self._tasks.get(channel.name)
+            self._tasks[channel.name] = group.create_task(_run_after(before, delivery))
+        if self._pings is None or self._pings.heartbeat != self._heartbeat:
+            self._start_pings(group)
+
+    def _start_pings(self, group: asyncio.TaskGroup) -> None:
+        if self._pinging is not None:
+            self._pinging.cancel()
+        self._pings = self._pinging = None
+        if self._heartbeat is not None:
+            self._pings = Pings(self._heartbeat, self._kernel)
+            self._pinging = group.create_task(self._pings.run())
+
+    def _spread(self, ledger: Ledger) -> None:
+        """Give each channel the alerts that have opened, and wake all of them up."""
+        for name, record in ledger.channels.items():
+            self._has_changes |= record.note(self.book, partial(self._goes_to, name))
+        for delivery in self._deliveries.values():
+            delivery.wake()
+
+    def _goes_to(self, name: str, alert: Alert) -> bool:
+        return name in self._route(alert)
+
+    def _route(self, alert: Alert) -> set[str]:
+        """Return the names of the channels that an alert goes to."""
+        tags = self._source.tags(alert.job_id)
+        fitting = [route for route in self._routes if route.fits(alert.rule, alert.severity, alert.job_id, tags)]
+        wanted = {channel.name for channel in self._channels if channel.wants(alert.severity)}
+        return wanted & {name for route in fitting for name in route.channels} if fitting else wanted
+
+    async def _close(self, ledger: Ledger) -> None:
+        """End: channels send what is due, unless another process leads."""
+        if self._pinging is not None:
+            self._pinging.cancel()
         if self._leads:
-            with suppress(GnomonError):
-                await self._read_on(ledger)
-            for delivery in self._deliveries:
+            self._spread(ledger)
+            for delivery in self._deliveries.values():
                 delivery.stop()
-            if tasks:
-                await asyncio.wait(tasks, timeout=STOP_GRACE_S)
-        for task in tasks:
+            if self._tasks:
+                await asyncio.wait(self._tasks.values(), timeout=STOP_GRACE_S)
+        for task in self._tasks.values():
             task.cancel()
         with suppress(GnomonError):
             await self.save()
-
-    async def _read_on(self, ledger: Ledger) -> None:
-        """Fold what the log has."""
-        has_news = False
-        while events := await self._kernel.events(ledger.position, PAGE):
-            await self._look_tags_up(events)
-            for event in events:
-                has_news |= ledger.fold(event, self._route)
-        if has_news:
-            for delivery in self._deliveries:
-                delivery.wake()
-        if ledger.position - self._saved >= SAVE_EVERY:
-            await self.save()
-
-    def _route(self, event: AlertOpened) -> list[str]:
-        names = [channel.name for channel in self._channels]
-        tags = self._tags.get(event.job_id, [])
-        fitting = [route for route in self._routes if route.fits(event.rule, event.severity, event.job_id, tags)]
-        if fitting:
-            named = {name for route in fitting for name in route.channels}
-            names = [name for name in names if name in named]
-        wanted = {channel.name for channel in self._channels if channel.wants(event.severity)}
-        return [name for name in names if name in wanted]
-
-    async def _look_tags_up(self, events: Sequence[Event]) -> None:
-        """Note the tags of the jobs that alerts are about, where a route asks for them."""
-        if not self._needs_tags:
-            return
-        for event in events:
-            if isinstance(event, AlertOpened) and event.job_id:
-                try:
-                    self._tags[event.job_id] = sorted((await self._kernel.job(event.job_id)).job.tags)
-                except GnomonError:  # the job was removed
-                    self._tags.setdefault(event.job_id, [])
+        self._deliveries, self._tasks, self._pings, self._pinging = {}, {}, None, None
 
     async def save(self) -> None:
         """Save what was sent; return when it is durable."""
         async with self._saving:
             if self._ledger is not None and self._leads:
-                checkpoint = to_checkpoint(self._ledger)
-                await self._kernel.save_checkpoint(CHECKPOINT, checkpoint)
-                self._saved = checkpoint.position
+                self._has_changes, checkpoint = False, to_checkpoint(self._ledger)
+                try:
+                    await self._kernel.save_checkpoint(CHECKPOINT, checkpoint)
+                except BaseException:
+                    self._has_changes = True
+                    raise
 
-    async def surroundings(self) -> Surroundings:
+    def surroundings(self) -> Surroundings:
         """Return where messages are from."""
         return Surroundings(self._kernel.node, self._kernel.log_id, public_url(self._kernel))
 
     async def _load(self) -> Ledger:
-        ledger = Ledger(self._entered_at)
-        if (checkpoint := await self._kernel.checkpoint(CHECKPOINT)) is not None:
+        checkpoint = await self._kernel.checkpoint(CHECKPOINT)
+        if checkpoint is not None:
             try:
-                ledger = from_checkpoint(checkpoint)
+                return from_checkpoint(checkpoint)
             except ValueError as exc:
                 log.error("what was sent to channels cannot be read: alerts from now on are sent", problem=str(exc))
-        ledger.position = min(ledger.position, self._kernel.health().position)
-        ledger.channels = {one.name: ledger.channels.get(one.name, ChannelRecord()) for one in self._channels}
-        self._ledger, self._saved = ledger, ledger.position
-        await self.save()
-        return ledger
+        return Ledger()
+
+
+async def _run_after(before: asyncio.Task[None] | None, delivery: ChannelDelivery) -> None:
+    """Run a delivery once the one before it for the same channel has ended: a message of it may be on its way."""
+    if before is not None:
+        await asyncio.wait({before})
+    await delivery.run()
 
 
 def public_url(kernel: KernelApi) -> str | None:
@@ -236,22 +264,20 @@ def public_url(kernel: KernelApi) -> str | None:
     return None
 
 
-async def health_of(channels: Sequence[Channel], log: Checkpoints) -> list[ChannelHealth]:
-    """Return how channels are doing, as the log's store has it: what the process that leads has saved."""
-    checkpoint = await log.checkpoint(CHECKPOINT)
-    kept: dict[str, ChannelRecord] = {}
-    if checkpoint is not None:
+def health_of(channels: Sequence[Channel], kept: Checkpoint | None, book: Book) -> list[ChannelHealth]:
+    """Return how channels are doing, by the checkpoint that the process that leads has saved."""
+    records: dict[str, ChannelRecord] = {}
+    if kept is not None:
         with suppress(ValueError):
-            kept = from_checkpoint(checkpoint).channels
-    return [_health(channel, kept.get(channel.name, ChannelRecord())) for channel in channels]
+            records = from_checkpoint(kept).channels
+    return [_health(channel, records.get(channel.name, ChannelRecord(0)), book.alerts) for channel in channels]
 
 
-def _health(channel: Channel, record: ChannelRecord) -> ChannelHealth:
-    waiting = sum(one.told_at is None or one.resolved_at is not None for one in record.notices.values())
+def _health(channel: Channel, record: ChannelRecord, alerts: Mapping[str, Alert]) -> ChannelHealth:
     return ChannelHealth(
         name=channel.name,
         kind=channel.kind,
-        waiting=waiting,
+        waiting=record.waiting(alerts),
         accepted_at=record.accepted_at,
         refused=record.refused,
         refusal=record.refusal,

@@ -26,13 +26,13 @@ class Pings:
 
     def __init__(self, heartbeat: Heartbeat, kernel: KernelApi) -> None:
         self.problem: str | None = None
-        self._heartbeat = heartbeat
+        self.heartbeat = heartbeat
         self._kernel = kernel
         self._mask = Mask(secrets_in(heartbeat.url))
 
     async def run(self) -> None:
         """Ping until the task is cancelled. A ping that fails is repeated before the next one is due."""
-        interval_s = self._heartbeat.interval.total_seconds()
+        interval_s = self.heartbeat.interval.total_seconds()
         backoff = Backoff(min(FIRST_RETRY_S, interval_s), interval_s, jitter=0.2)
         while True:
             problem = await self._ping()
@@ -50,10 +50,10 @@ class Pings:
         health = self._kernel.health()
         # Its own failures do not count: they would make the service believe that the kernel is degraded.
         others = [text for text in health.problems.values() if not self._is_own(text)]
-        is_failure = self._heartbeat.fail and health.state != "healthy" and bool(others or health.store_problem)
-        url = _address(self._heartbeat.url.reveal(), is_failure=is_failure)
+        is_failure = self.heartbeat.fail and health.state != "healthy" and bool(others or health.store_problem)
+        url = _address(self.heartbeat.url.reveal(), is_failure=is_failure)
         text = self._mask.hide(health.problem or "")[:LONGEST_DETAIL] if is_failure else ""
-        limit = aiohttp.ClientTimeout(total=self._heartbeat.timeout.total_seconds())
+        limit = aiohttp.ClientTimeout(total=self.heartbeat.timeout.total_seconds())
         try:
             async with (
                 aiohttp.ClientSession(trust_env=True, timeout=limit) as session,

@@ -12,8 +12,9 @@ import msgspec
 
 from gnomon.durations import Duration
 from gnomon.text import shorten
-from gnomon_alerts.delivery.ledger import Notice
-from gnomon_alerts.delivery.timing import Status
+from gnomon.wire.alerts import Alert
+from gnomon_alerts.delivery.config import RANK
+from gnomon_alerts.delivery.timing import Due, Notice, Status
 
 MOST_SHOWN = 20
 """Alerts of one message that have their own lines; the others are counted."""
@@ -75,44 +76,33 @@ class Surroundings(msgspec.Struct, frozen=True):
     log_id: str
     public_url: str | None = None
 
-    def link(self, notice: Notice) -> str | None:
+    def link(self, alert: Alert) -> str | None:
         """Return the address of the run, the job or the list of alerts in the dashboard."""
         if self.public_url is None:
             return None
-        if notice.last_run is not None:
-            return f"{self.public_url}/runs/{quote(notice.last_run)}"
-        return (
-            f"{self.public_url}/jobs/{quote(notice.job_id, safe='')}" if notice.job_id else f"{self.public_url}/alerts"
-        )
+        if alert.last_execution is not None:
+            return f"{self.public_url}/runs/{quote(alert.last_execution)}"
+        return f"{self.public_url}/jobs/{quote(alert.job_id, safe='')}" if alert.job_id else f"{self.public_url}/alerts"
 
 
-def compose(
-    channel: str,
-    group: str,
-    items: Sequence[tuple[Status, Notice]],
-    errors: Mapping[str, str],
-    where: Surroundings,
-    now: datetime,
-) -> Message:
+def compose(channel: str, due: Due, errors: Mapping[str, str], where: Surroundings, now: datetime) -> Message:
     """Return the message about some alerts; `errors` has the first line of the error of runs by their ids."""
-    notices = [notice for _, notice in items]
-    is_open = any(notice.resolved_at is None for notice in notices)
-    shown = [_item(status, notice, errors, where) for status, notice in items[:MOST_SHOWN]]
-    blocks = [_block(status, notice, errors, where, now) for status, notice in items[:MOST_SHOWN]]
-    if more := len(items) - len(shown):
+    alerts, shown = due.alerts, due.notices[:MOST_SHOWN]
+    is_open = any(alert.resolved_at is None for alert in alerts)
+    blocks = [_block(notice, errors, where, now) for notice in shown]
+    if more := len(alerts) - len(shown):
         blocks.append(f"… and {more} more: gnomon alerts")
-    ranks = {"info": 0, "warning": 1, "error": 2, "critical": 3}
     return Message(
-        key=_key(channel, group, items),
+        key=_key(channel, due),
         status="firing" if is_open else "resolved",
-        severity=max((notice.severity for notice in notices), key=lambda name: ranks.get(name, 0)),
-        title=_title(items),
+        severity=max((alert.severity for alert in alerts), key=RANK.__getitem__),
+        title=_title(due.notices),
         text="\n\n".join([*blocks, f"{where.node}, {_clock(now)}"]),
         channel=channel,
         node=where.node,
         log_id=where.log_id,
         sent_at=now,
-        alerts=shown,
+        alerts=[_item(notice, errors, where) for notice in shown],
         more=more,
     )
 
@@ -140,81 +130,85 @@ def to_builtins(message: Message) -> dict[str, Any]:
     return data
 
 
-def _title(items: Sequence[tuple[Status, Notice]]) -> str:
-    if len(items) == 1:
-        status, notice = items[0]
-        word = "resolved" if status in {"resolved", "over"} else notice.severity
-        return shorten(f"[{word}] {_headline(notice)}", 200)
-    counts = {word: sum(status == one for one, _ in items) for status, word in _WORDS.items()}
-    return f"{len(items)} alerts: " + ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+def _title(notices: Sequence[Notice]) -> str:
+    if len(notices) == 1:
+        alert = notices[0].alert
+        return shorten(f"[{_word(alert)}] {_headline(alert)}", 200)
+    counts = {word: sum(notice.status == one for notice in notices) for one, word in _WORDS.items()}
+    return f"{len(notices)} alerts: " + ", ".join(f"{count} {word}" for word, count in counts.items() if count)
 
 
-def _block(status: Status, notice: Notice, errors: Mapping[str, str], where: Surroundings, now: datetime) -> str:
-    ended = notice.resolved_at
-    lines = [f"[{'resolved' if ended is not None else notice.severity}] {_headline(notice)}"]
-    length = _length((ended or now) - notice.since)
-    times = f", {notice.count} times" if notice.count > 1 else ""
+def _block(notice: Notice, errors: Mapping[str, str], where: Surroundings, now: datetime) -> str:
+    alert, ended = notice.alert, notice.alert.resolved_at
+    lines = [f"[{_word(alert)}] {_headline(alert)}"]
+    length = _length((ended or now) - alert.since)
+    times = f", {alert.count} times" if alert.count > 1 else ""
     if ended is not None:
-        how = (notice.resolution or "").replace("_", " ")
+        how = (alert.resolution or "").replace("_", " ")
         lines.append(f"Resolved at {_clock(ended)} after {length}{times}" + (f" ({how})" if how else ""))
     else:
-        again = " (still open)" if status == "repeated" else ""
-        lines.append(f"Since {_clock(notice.since)}, for {length}{times}{again}")
-    if error := _error(notice, errors):
+        again = " (still open)" if notice.status == "repeated" else ""
+        lines.append(f"Since {_clock(alert.since)}, for {length}{times}{again}")
+    if error := _error(alert, errors):
         lines.append(f"Error: {error}")
-    if link := where.link(notice):
+    if link := where.link(alert):
         lines.append(link)
     if ended is None:
-        lines.append(f"Next: {_next(notice)}")
+        lines.append(f"Next: {_next(alert)}")
     return "\n".join(lines)
 
 
-def _item(status: Status, notice: Notice, errors: Mapping[str, str], where: Surroundings) -> Item:
+def _item(notice: Notice, errors: Mapping[str, str], where: Surroundings) -> Item:
+    alert = notice.alert
     return Item(
-        id=notice.id,
-        status=status,
-        rule=notice.rule,
-        kind=notice.kind,
-        severity=notice.severity,
-        job_id=notice.job_id or None,
-        subject=notice.subject or None,
-        message=notice.message,
-        since=notice.since,
-        count=notice.count,
-        error=_error(notice, errors) or None,
-        first_execution=notice.first_run,
-        last_execution=notice.last_run,
-        resolved_at=notice.resolved_at,
-        resolution=notice.resolution,
-        url=where.link(notice),
-        next=_next(notice),
+        id=alert.id,
+        status=notice.status,
+        rule=alert.rule,
+        kind=alert.kind,
+        severity=alert.severity,
+        job_id=alert.job_id or None,
+        subject=alert.subject or None,
+        message=alert.message,
+        since=alert.since,
+        count=alert.count,
+        error=_error(alert, errors) or None,
+        first_execution=alert.first_execution,
+        last_execution=alert.last_execution,
+        resolved_at=alert.resolved_at,
+        resolution=alert.resolution,
+        url=where.link(alert),
+        next=_next(alert),
     )
 
 
-def _headline(notice: Notice) -> str:
+def _word(alert: Alert) -> str:
+    return "resolved" if alert.resolved_at is not None else alert.severity
+
+
+def _headline(alert: Alert) -> str:
     """Return what the alert is about, and what happened."""
-    about = notice.job_id or notice.subject
-    first = notice.message.strip().partition("\n")[0]
+    about = alert.job_id or alert.subject
+    first = alert.message.strip().partition("\n")[0]
     return f"{about}: {first}" if about else first
 
 
-def _error(notice: Notice, errors: Mapping[str, str]) -> str:
+def _error(alert: Alert, errors: Mapping[str, str]) -> str:
     """Return the first line of the last run's error, unless the message has it."""
-    error = errors.get(notice.last_run or "", "")
-    return "" if error in notice.message else shorten(error, LONGEST_ERROR)
+    error = errors.get(alert.last_execution or "", "")
+    return "" if error in alert.message else shorten(error, LONGEST_ERROR)
 
 
-def _next(notice: Notice) -> str:
+def _next(alert: Alert) -> str:
     """Return what to do next, as a command."""
-    look = f"gnomon runs show {notice.last_run}" if notice.last_run else None
+    look = f"gnomon runs show {alert.last_execution}" if alert.last_execution else None
     if look is None:
-        look = f"gnomon explain {notice.job_id}" if notice.job_id else "gnomon status"
-    return f"{look}, then gnomon alerts ack {notice.id}"
+        look = f"gnomon explain {alert.job_id}" if alert.job_id else "gnomon status"
+    return f"{look}, then gnomon alerts ack {alert.id}"
 
 
-def _key(channel: str, group: str, items: Sequence[tuple[Status, Notice]]) -> str:
-    facts = [(status, notice.id, notice.count, notice.told_at) for status, notice in items]
-    return hashlib.sha256(msgspec.json.encode((channel, group, facts))).hexdigest()[:24]
+def _key(channel: str, due: Due) -> str:
+    facts = [(notice.status, notice.alert.id, notice.alert.count, notice.told_at) for notice in due.notices]
+    return hashlib.sha256(msgspec.json.encode((channel, due.group, facts))).hexdigest()[:24]
 
 
 def _clock(moment: datetime) -> str:

@@ -144,14 +144,14 @@ class CommandSender:
             )
         except OSError as exc:
             raise DeliveryDelayedError(f"{command[0]} cannot be started: {exc.strerror or exc}") from exc
-        try:
-            output, _ = process.communicate(json.dumps(to_builtins(message)).encode(), self._limit_s)
-        except subprocess.TimeoutExpired:
-            raise DeliveryDelayedError(f"{command[0]} did not end within {self._limit_s:g} s") from None
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # with what it has left running
-            process.wait()
+        with process:  # closes its pipes, also after the time limit
+            try:
+                output, _ = process.communicate(json.dumps(to_builtins(message)).encode(), self._limit_s)
+            except subprocess.TimeoutExpired:
+                raise DeliveryDelayedError(f"{command[0]} did not end within {self._limit_s:g} s") from None
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # with what it has left running
         code = process.returncode
         said = shorten(" ".join(output.decode("utf-8", "replace").split()), 200)
         if code == 0:

@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
+from gnomon.wire.alerts import Alert
+from gnomon_alerts.book import copy_of, state_at
 from gnomon_alerts.delivery.config import Channel
-from gnomon_alerts.delivery.ledger import NOT_NEWS, ChannelRecord, Notice
+from gnomon_alerts.delivery.ledger import ChannelRecord
 
 Status = Literal["opened", "repeated", "resolved", "over"]
 """What a message says of an alert: it has opened, it is still open, it has ended, or both since the last message."""
 
+NOT_NEWS: Final = frozenset({"by_hand", "rule", "removed"})
+"""Ends that do not interest people who were not notified of the beginning."""
 QUIET_LOOK = timedelta(seconds=30)
 """How often quiet hours are looked at while something waits for their end: local clocks jump."""
 
 
+class Notice(msgspec.Struct, frozen=True):
+    """What a message says of an alert: a copy of it, as it was when the message was due.
+
+    `ready` is since when it is due, `told_at` when the channel accepted the message before.
+    """
+
+    status: Status
+    alert: Alert
+    ready: datetime
+    told_at: datetime | None = None
+
+
 class Due(msgspec.Struct, frozen=True):
-    """Alerts of one message, as they were when it was due: copies. `group` is what they have in common."""
+    """The alerts of one message. `group` is what they have in common."""
 
     group: str
-    items: list[tuple[Status, Notice]]
+    notices: list[Notice]
+
+    @property
+    def alerts(self) -> list[Alert]:
+        """The alerts, as they were when the message was due."""
+        return [notice.alert for notice in self.notices]
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -32,77 +53,81 @@ class Plan(msgspec.Struct, frozen=True):
     look_at: datetime | None = None
 
 
-def plan(channel: Channel, record: ChannelRecord, now: datetime, *, is_closing: bool = False) -> Plan:
+def plan(
+    channel: Channel, record: ChannelRecord, alerts: Mapping[str, Alert], now: datetime, *, is_closing: bool = False
+) -> Plan:
     """Return what a channel has to send at a moment; at the end of a kernel nothing waits for others."""
-    waiting, looks = list[tuple[datetime, Status, Notice]](), list[datetime]()
-    for notice in record.notices.values():
-        found = _status(channel, notice, now)
-        if isinstance(found, tuple):
-            waiting.append((*found, notice))
+    waiting, looks = list[Notice](), list[datetime]()
+    for alert_id, told_at in record.told.items():
+        alert = alerts.get(alert_id)
+        found = _status(channel, alert, told_at, now) if alert is not None else None
+        if isinstance(found, Notice):
+            waiting.append(found)
         elif found is not None:
             looks.append(found)
-    if not waiting:
-        return Plan(look_at=min(looks, default=None))
-    if channel.is_quiet(now):
-        awake = [one for one in waiting if channel.wakes_for(one[2].severity)]
+    if waiting and channel.is_quiet(now):
+        awake = [one for one in waiting if channel.wakes_for(one.alert.severity)]
         looks += [now + QUIET_LOOK] if len(awake) < len(waiting) else []
         waiting = awake
     if not waiting:
-        return Plan(look_at=min(looks))
-    groups = dict[str, list[tuple[datetime, Status, Notice]]]()
+        return Plan(look_at=min(looks, default=None))
+    groups = dict[str, list[Notice]]()
     for one in waiting:
-        groups.setdefault(group_of(channel, one[2]), []).append(one)
-    send_at, first = min((_send_at(channel, record, name, group), name) for name, group in groups.items())
+        groups.setdefault(group_of(channel, one.alert), []).append(one)
+    send_at, first = min((_send_at(channel, record, name, group, now), name) for name, group in groups.items())
     if now < send_at and not is_closing:
         return Plan(look_at=min([send_at, *looks]))
-    ordered = sorted(groups[first], key=lambda one: (one[0], one[2].id))
-    return Plan(due=Due(first, [(status, msgspec.structs.replace(notice)) for _, status, notice in ordered]))
+    ordered = sorted(groups[first], key=lambda one: (one.ready, one.alert.id))
+    return Plan(due=Due(first, [msgspec.structs.replace(one, alert=copy_of(one.alert)) for one in ordered]))
 
 
-def _send_at(
-    channel: Channel, record: ChannelRecord, name: str, group: Iterable[tuple[datetime, Status, Notice]]
-) -> datetime:
-    """Return when a group is complete, and the message before it old enough."""
-    complete = min(ready for ready, _, _ in group) + channel.group_wait
-    before = record.last_sent.get(name)
-    return complete if before is None else max(complete, before + channel.interval)
+def _send_at(channel: Channel, record: ChannelRecord, name: str, group: Iterable[Notice], now: datetime) -> datetime:
+    """Return when a group is complete, and the message before it old enough.
+
+    A moment to come is of a clock that was set back since: it delays nothing.
+    """
+    ready, before = min(one.ready for one in group), record.last_sent.get(name)
+    complete = ready + channel.group_wait if ready <= now else now
+    return complete if before is None or before > now else max(complete, before + channel.interval)
 
 
-def forget_what_is_not_news(record: ChannelRecord, channel: Channel) -> None:
-    """Remove alerts that have ended and need no message."""
-    for notice in list(record.notices.values()):
-        if notice.resolved_at is None:
+def forget_what_is_not_news(record: ChannelRecord, channel: Channel, alerts: Mapping[str, Alert]) -> None:
+    """Remove alerts that have ended and need no message, and those that the book no longer has."""
+    for alert_id, told_at in list(record.told.items()):
+        alert = alerts.get(alert_id)
+        if alert is not None and alert.resolved_at is None:
             continue
-        is_silent_end = notice.told_at is not None and not channel.recovery
-        if is_silent_end or (notice.told_at is None and notice.resolution in NOT_NEWS):
-            del record.notices[notice.id]
+        is_silent_end = told_at is not None and not channel.recovery
+        if alert is None or is_silent_end or (told_at is None and alert.resolution in NOT_NEWS):
+            del record.told[alert_id]
 
 
-def _status(channel: Channel, notice: Notice, now: datetime) -> tuple[datetime, Status] | datetime | None:
-    """Return since when what is due, or the moment to look again."""
-    if notice.resolved_at is not None:
-        return (notice.resolved_at, "resolved" if notice.told_at is not None else "over")
-    if notice.is_silenced(now):
-        ends = [end for end in (notice.snoozed_until, notice.acknowledged_until) if end is not None and end > now]
-        return min(ends, default=None)
-    if notice.told_at is None:
-        return (notice.opened_at, "opened")
-    if notice.snoozed_until is not None and notice.told_at < notice.snoozed_until <= now:
-        return (notice.snoozed_until, "repeated")
+def _status(channel: Channel, alert: Alert, told_at: datetime | None, now: datetime) -> Notice | datetime | None:
+    """Return what is due, or the moment to look again."""
+    if alert.resolved_at is not None:
+        return Notice("resolved" if told_at is not None else "over", alert, alert.resolved_at, told_at)
+    snooze, acknowledgement = alert.snooze, alert.acknowledgement
+    if state_at(alert, now) != "firing":
+        ends = [one.until for one in (snooze, acknowledgement) if one is not None]
+        return min((end for end in ends if end is not None and end > now), default=None)
+    if told_at is None:
+        return Notice("opened", alert, alert.opened_at)
+    if snooze is not None and told_at < snooze.until <= now:
+        return Notice("repeated", alert, snooze.until, told_at)
     if channel.repeat <= timedelta():
         return None
-    again = notice.told_at + channel.repeat
-    return (again, "repeated") if again <= now else again
+    again = told_at + channel.repeat
+    return Notice("repeated", alert, again, told_at) if again <= now else again
 
 
-def group_of(channel: Channel, notice: Notice) -> str:
+def group_of(channel: Channel, alert: Alert) -> str:
     """Return the name of the group with which an alert is sent."""
     match channel.group_by:
         case "job":
-            return notice.job_id or f"{notice.kind}:{notice.subject}"
+            return alert.job_id or f"{alert.kind}:{alert.subject}"
         case "rule":
-            return notice.rule
+            return alert.rule
         case "alert":
-            return notice.id
+            return alert.id
         case _:
             return ""

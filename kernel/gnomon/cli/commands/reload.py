@@ -24,7 +24,8 @@ def command(ctx: click.Context, config: Path | None, url: str | None, as_json: b
     """Read the config again and replace the jobs in one step; `gnomon plan` shows the changes beforehand.
 
     A config with problems changes nothing: the problems are printed. No fire is lost or doubled. SIGHUP does the same.
-    Tokens and single sign-on of [plugins.web] are replaced too; other settings need a restart.
+    Tokens and single sign-on of [plugins.web] and the section [plugins.alerts] are applied too; other settings need a
+    restart.
     """
     from gnomon.cli.access.local import LocalKernel
     from gnomon.cli.access.resolve import read_local_config
