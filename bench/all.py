@@ -33,6 +33,7 @@ PROGRAMS: dict[str, list[list[str]]] = {
     "replay": [[]],
     "pages": [[]],
     "timeline": [[], ["--jobs", "5000"]],
+    "folds": [[]],
     "many_jobs": [[]],
     "imports": [[]],
     "followers": [[]],

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from array import array
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Final
 
@@ -65,28 +65,37 @@ class Cells:
         """Return the form in which the cells are saved."""
         return _to_bytes(self._entries), _to_bytes(self._periods), self.dropped
 
-    def count(self, kind: int, period: int, bucket: int, count: int, most_periods: int) -> None:
-        """Add to the count of a bucket in a period, and drop the oldest period if there are more than that many."""
-        entries, lowest = self._entries, _key(kind, period, bucket)
-        while count > 0:
-            at = bisect_left(entries, lowest)
-            known = (
-                entries[at] & _MOST if at < len(entries) and entries[at] >> _COUNT_BITS == lowest >> _COUNT_BITS else 0
-            )
-            more = min(count, _MOST - known)
-            if known and more:
-                entries[at] += more
-            else:  # a bucket with more than an entry can count has several, the full ones last
-                more = min(count, _MOST)
-                entries.insert(at, lowest | more)
-            count -= more
+    def count(self, entry: int, period: int, count: int, most_periods: int) -> None:
+        """Add to the count of a bucket in a period, and drop the oldest period if there are more than that many.
+
+        `entry` is that of the kind and the bucket, as `entry_of` gives it: the same for all widths of periods.
+        """
+        entries, lowest = self._entries, entry + (period << _PERIOD_AT)
+        at = bisect_left(entries, lowest)
+        total = count + (entries[at] - lowest if at < len(entries) and entries[at] <= lowest + _MOST else 0)
+        if total == count:
+            entries.insert(at, lowest + min(count, _MOST))
+        else:
+            entries[at] = lowest + min(total, _MOST)
+        if total > _MOST:
+            self._add_surplus(lowest, total - _MOST)
         periods = self._periods
         if not periods or periods[-1] != period:
-            at = bisect_left(periods, period)
-            if at == len(periods) or periods[at] != period:
-                insort(periods, period)
-                if len(periods) > most_periods:
-                    self._drop(periods.pop(0))
+            self._note(period, most_periods)
+
+    def _add_surplus(self, lowest: int, count: int) -> None:
+        """Add what a full entry cannot count: a bucket has several entries then, the full ones last."""
+        while count > 0:
+            self._entries.insert(bisect_left(self._entries, lowest), lowest + min(count, _MOST))
+            count -= _MOST
+
+    def _note(self, period: int, most_periods: int) -> None:
+        periods = self._periods
+        at = bisect_left(periods, period)
+        if at == len(periods) or periods[at] != period:
+            periods.insert(at, period)
+            if len(periods) > most_periods:
+                self._drop(periods.pop(0))
 
     def within(self, kind: int, first: int | None = None, last: int | None = None) -> Iterator[tuple[int, int, int]]:
         """Yield period, bucket and count of each entry with first <= period <= last."""
@@ -132,8 +141,13 @@ class Cells:
         self.dropped = period if self.dropped is None else max(self.dropped, period)
 
 
+def entry_of(kind: int, bucket: int) -> int:
+    """Return the entry of a kind and a bucket in the period 0, without a count."""
+    return kind << _KIND_AT | _ZERO << _PERIOD_AT | bucket << _BUCKET_AT
+
+
 def _key(kind: int, period: int, bucket: int) -> int:
-    return kind << _KIND_AT | (period + _ZERO) << _PERIOD_AT | bucket << _BUCKET_AT
+    return entry_of(kind, bucket) + (period << _PERIOD_AT)
 
 
 def _to_bytes(numbers: array[int]) -> bytes:
@@ -147,6 +161,8 @@ def _to_bytes(numbers: array[int]) -> bytes:
 
 def _from_bytes(code: str, raw: bytes) -> array[int]:
     numbers: array[int] = array(code)
+    if not raw:
+        return numbers
     whole, count = bytearray(len(raw)), len(raw) // 8
     for place in range(8):
         whole[place::8] = raw[place * count : (place + 1) * count]

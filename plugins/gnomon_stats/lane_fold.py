@@ -14,7 +14,7 @@ import msgspec
 
 from gnomon.domain.events import Cancelled, Event, Failed, Imported, Missed, Started, Succeeded
 from gnomon.stores.microseconds import to_micros
-from gnomon_stats.cells import CANCELLED, FAILED, LATENESS, MISSED, SUCCESS, Cells, period_bucket
+from gnomon_stats.cells import CANCELLED, FAILED, LATENESS, MISSED, SUCCESS, Cells, entry_of, period_bucket
 from gnomon_stats.job_fold import ZoneDays, micros_of
 
 MINUTE_S, FIVE_MINUTES_S, HOUR_S, DAY_S = 60, 300, 3_600, 86_400
@@ -37,6 +37,11 @@ LEVELS: Final = (
     Level(HOUR_S, 14 * 24 + 4, 95 * 24),
     Level(DAY_S, 400, 4_000),
 )
+_LEVELS: Final = tuple(
+    (0 if level.seconds == DAY_S else level.seconds * 1_000_000, level.kept, level.kept_of_all) for level in LEVELS
+)
+"""The width of each level in µs, 0 for days, and its limits: 8 counts an event read them."""
+_TIMED: Final = frozenset({SUCCESS, LATENESS})
 KINDS_OF_IMPORTED: Final = {"success": SUCCESS, "failed": FAILED, "missed": MISSED, "cancelled": CANCELLED}
 
 
@@ -80,11 +85,11 @@ class LaneFold(msgspec.Struct):
         if (job := self.jobs.get(event.job_id)) is None:
             job = self.jobs[event.job_id] = JobLanes()
         since_1970 = to_micros(at)
-        bucket = period_bucket(kind, micros) if kind in {SUCCESS, LATENESS} else 0
-        for level, own, of_all in zip(LEVELS, job.levels, self.all.levels, strict=True):
-            period = day_of(at, since_1970) if level.seconds == DAY_S else since_1970 // (level.seconds * 1_000_000)
-            own.count(kind, period, bucket, count, level.kept)
-            of_all.count(kind, period, bucket, count, level.kept_of_all)
+        entry = entry_of(kind, period_bucket(kind, micros) if kind in _TIMED else 0)
+        for (width, kept, kept_of_all), own, of_all in zip(_LEVELS, job.levels, self.all.levels, strict=True):
+            period = since_1970 // width if width else day_of(at, since_1970)
+            own.count(entry, period, count, kept)
+            of_all.count(entry, period, count, kept_of_all)
 
 
 def encode_cells(value: Any) -> Any:

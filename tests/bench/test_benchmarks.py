@@ -22,6 +22,7 @@ PROGRAMS = {
     "replay": "--events 1000",
     "pages": "--executions 400",
     "timeline": "--runs 400",
+    "folds": "--jobs 20 --seconds 2",
     "many_jobs": "--jobs 20 --seconds 0",
     "imports": "--times 1",
     "followers": "--seconds 1 --rate 20 --viewers 1 --singles 2 --rounds 1 --mongo 0",

@@ -31,7 +31,7 @@ from gnomon.testing.histories import (
 from gnomon.testing.kernels import make_kernel
 from gnomon.wire.lanes import Lane
 from gnomon_stats import StatsPlugin
-from gnomon_stats.cells import SUCCESS, Cells
+from gnomon_stats.cells import FAILED, SUCCESS, Cells, entry_of
 from gnomon_stats.checkpoint import CHECKPOINT, from_checkpoint, to_checkpoint
 from gnomon_stats.fold import Statistics, fold
 from gnomon_stats.lane_calls import LaneQuery, LanesQuery
@@ -193,7 +193,7 @@ def test_cells_hold_more_than_one_entry_can_count() -> None:
     chance = random.Random(5)
     for _ in range(300):
         period, bucket, count = chance.randrange(-3, 3), chance.randrange(3), chance.choice([1, 7, 600_000])
-        cells.count(SUCCESS, period, bucket, count, 100)
+        cells.count(entry_of(SUCCESS, bucket), period, count, 100)
         counts[period, bucket] += count
 
     found = Counter[tuple[int, int]]()
@@ -209,7 +209,7 @@ async def test_lanes_are_verified_and_differences_named() -> None:
         log = await append(store, *(history("success", "a", NOON + n * MINUTE, 1.0) for n in range(3)))
         statistics = Statistics()
         fold(statistics, log)
-        statistics.lanes.jobs["a"].levels[2].count(1, 0, 0, 2, 10)
+        statistics.lanes.jobs["a"].levels[2].count(entry_of(FAILED, 0), 0, 2, 10)
         await store.save_checkpoint(CHECKPOINT, to_checkpoint(statistics))
 
         found = await verify(store, "UTC")
