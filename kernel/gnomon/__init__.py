@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from gnomon.api import KernelApi as KernelApi
     from gnomon.api import LiveRun as LiveRun
     from gnomon.api import Triggered as Triggered
-    from gnomon.background import BackgroundKernel as BackgroundKernel
     from gnomon.conversion import Secret as Secret
     from gnomon.domain.body_sample import BodySample as BodySample
     from gnomon.domain.body_sample import BodyStack as BodyStack
@@ -79,6 +78,7 @@ if TYPE_CHECKING:
     from gnomon.domain.workers import WorkerState as WorkerState
     from gnomon.domain.workers import WorkerView as WorkerView
     from gnomon.durations import Duration as Duration
+    from gnomon.embedding.background import BackgroundKernel as BackgroundKernel
     from gnomon.errors import ArgumentError as ArgumentError
     from gnomon.errors import AttachedJobError as AttachedJobError
     from gnomon.errors import ConfigError as ConfigError
@@ -138,8 +138,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "api": ("JobView", "KernelApi", "LiveRun", "Triggered"),
-    "background": ("BackgroundKernel",),
     "conversion": ("Secret",),
+    "embedding.background": ("BackgroundKernel",),
     "domain.body_sample": ("BodySample", "BodyStack", "ProcessUsage", "StackFrame"),
     "domain.events": (
         "ActRefused",

@@ -50,7 +50,7 @@ def test_every_coroutine_of_the_api_is_a_plain_method_with_its_signature_and_man
     expected = {name: method for name, method in OF_KERNELS.items() if inspect.iscoroutinefunction(method)}
 
     missing = [name for name in expected if not hasattr(BackgroundKernel, name)]
-    assert not missing, f"gnomon/background.py: add `{missing[0]} = _blocking(KernelApi.{missing[0]})`"
+    assert not missing, f"gnomon/embedding/background.py: add `{missing[0]} = _blocking(KernelApi.{missing[0]})`"
     for name, method in expected.items():
         plain = getattr(BackgroundKernel, name)
         assert not inspect.iscoroutinefunction(plain)

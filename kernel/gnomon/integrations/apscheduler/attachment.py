@@ -12,7 +12,7 @@ from typing import Any
 
 from apscheduler import events as aps
 
-from gnomon.background import BackgroundKernel
+from gnomon.embedding.background import BackgroundKernel
 from gnomon.errors import JobExistsError
 from gnomon.integrations.apscheduler.executor_logs import ExecutorLogs
 from gnomon.integrations.apscheduler.observed_jobs import ObservedJob, id_here, observe

@@ -13,9 +13,9 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from gnomon.api import KernelApi
 from gnomon.domain.kernel_health import Health
 from gnomon.domain.parameter_checks import checked
+from gnomon.embedding.kernel_thread import KernelThread
 from gnomon.jobs.job import Job
 from gnomon.kernel import Kernel
-from gnomon.kernel_thread import KernelThread
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon.ports import Clock
 
