@@ -1,1 +1,1 @@
-"""Kernels inside programs without an event loop: the same calls as plain methods, on a thread of their own."""
+"""Kernels inside programs without an event loop: the same calls as plain methods, in a thread beside it."""
