@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gnomon import Context, Job, Kernel, LogLine, Store
+from gnomon import Context, Duration, Job, Kernel, LogLine, Store
 from gnomon.testing.clock import VirtualClock
 from gnomon.testing.histories import NOON, append, failed
 from gnomon.testing.kernels import make_kernel
@@ -80,7 +80,7 @@ class Member:
 
         self._client = client
         self._web, self._folds = WebPlugin(Config(port=0)), (StatsPlugin(), AlertsPlugin())
-        jobs = [Job(id=name, func=quick, every=timedelta(hours=5), tags=["etl"]) for name in JOBS]
+        jobs = [Job(id=name, func=quick, every=Duration(hours=5), tags=["etl"]) for name in JOBS]
         self.kernel = make_kernel(
             *jobs,
             Job(id="slow", func=slow),
