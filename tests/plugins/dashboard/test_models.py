@@ -140,6 +140,19 @@ async def test_event_groups_merge_progress_and_mark_gaps(lab: Any) -> None:
     ) == [None, 2, 2, 0]
 
 
+async def test_frames_that_repeat_those_before_them_are_folded(lab: Any) -> None:
+    def frames(*names: str) -> str:
+        return "".join(f'  File "tree.py", line 7, in {name}\n    {name}(node)\n' for name in names)
+
+    text = "Traceback:\n" + frames("main") + frames("walk", "visit", "step") * 991 + "RecursionError: too deep\n"
+    parts = await lab.inside("m.folded(arg)", text)
+
+    assert [part["kind"] for part in parts] == ["text", *["frame"] * 4, "repetition", "text"]
+    assert parts[5] == {"kind": "repetition", "period": 3, "times": 990}
+    twice = await lab.inside("m.folded(arg)", frames("walk", "walk", "visit", "visit"))
+    assert [part["kind"] for part in twice] == ["frame"] * 4
+
+
 async def test_library_frames_are_folded(lab: Any) -> None:
     text = """Traceback (most recent call last):
   File "/venv/lib/python3.11/site-packages/gnomon/runners/async_task.py", line 1, in run

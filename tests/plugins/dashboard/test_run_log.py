@@ -222,11 +222,20 @@ async def what_is_kept_is_downloaded(page: Any, run: str) -> None:
     await expect(summary).to_contain_text("102 of 156 kept lines match")
 
 
+def walk() -> None:
+    visit()
+
+
+def visit() -> None:
+    walk()
+
+
 async def test_a_log_that_was_cut_says_how_much_and_counts_all_that_is_kept(open_page: Any, serve: Any) -> None:
     async def floods() -> None:
         for number in range(2_462):  # the newest 2,000 lines are kept
             log = logging.getLogger("floods")
             (log.error if number in {10, 700, 800, 900} else log.warning)("drop %d", number)
+        walk()
 
     served = await serve(Job(id="floods", func=floods))
     run = (await served.kernel.trigger("floods", actor="test")).execution.id
@@ -246,3 +255,4 @@ async def test_a_log_that_was_cut_says_how_much_and_counts_all_that_is_kept(open
     await page.get_by_role("button", name="3 errors").click()
     await expect(lines.locator(".text")).to_have_text(["drop 700", "drop 800", "drop 900"])
     await expect(summary).to_contain_text("3 of 2,000 kept lines match")
+    await expect(page.locator(".traceback")).to_contain_text(re.compile(r"… the last 2 frames repeated \d+ times"))

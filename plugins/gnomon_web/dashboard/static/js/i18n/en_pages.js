@@ -32,7 +32,7 @@ export const enPages = {
   'parameters': 'Arguments', 'parameters.none': 'Called without arguments.', 'result': 'Result',
   'fact.id': 'Run', 'fact.due': 'Due', 'fact.recorded': 'Recorded', 'fact.late': 'Start delay', 'fact.ended': 'Ended', 'fact.reason': 'Reason', 'fact.detail': 'Detail', 'fact.count': 'Fires covered', 'fact.cancelled.by': 'Cancelled by',
   'fact.attempt': 'Attempt', 'fact.retry.of': 'Follows', 'fact.snoozes': 'Snoozed before', 'fact.snoozed.until': 'Snoozed until', 'fact.snoozed.to': 'Runs again as', 'fact.triggered.by': 'Triggered by', 'fact.force': 'Guards skipped', 'fact.runner': 'Runner', 'fact.node': 'Node', 'fact.late.result': 'Late result',
-  'error': 'Error', 'traceback': 'Traceback', 'traceback.folded': '{n} library {n|frame|frames}',
+  'error': 'Error', 'traceback': 'Traceback', 'traceback.folded': '{n} library {n|frame|frames}', 'traceback.repeated': '… the last {n} frames repeated {m} {m|time|times}', 'traceback.repeated.one': '… the last frame repeated {m} {m|time|times}',
   'timeline.run': 'Events', 'timeline.gap': '{t} without events', 'timeline.raw': 'Show raw event', 'timeline.rewind': 'Show the run as of event',
   'lens': 'View', 'lens.summary': 'Summary', 'lens.all': 'All events', 'lens.json': 'JSON',
   // Look inside

@@ -32,7 +32,7 @@ export const zhPages = {
   'parameters': '参数', 'parameters.none': '没有参数。', 'result': '返回值',
   'fact.id': '执行编号', 'fact.due': '计划时间', 'fact.recorded': '记录时间', 'fact.late': '延迟', 'fact.ended': '结束时间', 'fact.reason': '原因', 'fact.detail': '说明', 'fact.count': '涵盖触发次数', 'fact.cancelled.by': '终止者',
   'fact.attempt': '第几次尝试', 'fact.retry.of': '前一次执行', 'fact.snoozes': '此前推迟次数', 'fact.snoozed.until': '推迟至', 'fact.snoozed.to': '再次执行', 'fact.triggered.by': '触发来源', 'fact.force': '跳过守卫', 'fact.runner': '执行方式', 'fact.node': '节点', 'fact.late.result': '迟到的结果',
-  'error': '错误', 'traceback': '错误堆栈', 'traceback.folded': '库代码 {n} 帧',
+  'error': '错误', 'traceback': '错误堆栈', 'traceback.folded': '库代码 {n} 帧', 'traceback.repeated': '… 以上 {n} 帧重复 {m} 次', 'traceback.repeated.one': '… 上一帧重复 {m} 次',
   'timeline.run': '事件', 'timeline.gap': '{t}无事件', 'timeline.raw': '查看原始事件', 'timeline.rewind': '查看当时的状态：事件',
   'lens': '视图', 'lens.summary': '概要', 'lens.all': '全部事件', 'lens.json': 'JSON',
   // Look inside

@@ -5,6 +5,7 @@ import { clean } from '../model/sanitize.js';
 import { folded } from '../model/traceback.js';
 import { icon } from '../components/icons.js';
 import { copyButton } from '../components/common.js';
+import { number } from '../i18n/format.js';
 import { t, word } from '../i18n/index.js';
 
 /** @typedef {import('../types.d.ts').Run} Run */
@@ -31,6 +32,7 @@ export function errorPanel(run) {
 
 /** @param {ReturnType<typeof folded>[number]} one */
 function part(one) {
+  if (one.kind === 'repetition') return h('p', { class: 'quiet-line' }, t(one.period === 1 ? 'traceback.repeated.one' : 'traceback.repeated', { n: number(one.period), m: number(one.times) }));
   if (one.kind !== 'folded') return h('pre', { class: one.kind }, one.text);
   const open = signal(false);
   return [
