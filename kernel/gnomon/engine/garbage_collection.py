@@ -1,4 +1,4 @@
-"""Keeps the garbage collector out of the way while many jobs are made, and when they are due."""
+"""Keeps the garbage collector out of the way while many jobs are made or copied, and when they are due."""
 
 from __future__ import annotations
 

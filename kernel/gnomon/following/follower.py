@@ -17,6 +17,7 @@ from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.own_copies import own_value
 from gnomon.domain.records import ExecutionQuery, LogLine
 from gnomon.engine.deployments import DeploymentMark, mark_of, problem_of_follower, read_deployment
+from gnomon.engine.garbage_collection import garbage_collection_paused
 from gnomon.engine.kernel_hold import KernelHold, read_hold
 from gnomon.engine.kernel_settings import KernelSettings
 from gnomon.engine.log_analyses import LogAnalyses
@@ -139,9 +140,9 @@ class Follower(PassedOrders):
     async def jobs(self) -> list[JobView]:
         states = await self._store.jobs(removed=False)
         live = await self._live_runs(None)
-        return sorted(
-            (self._view(state, job, live) for state, job in self._jobs.of(states)), key=lambda view: view.job.id
-        )
+        with garbage_collection_paused():
+            views = [self._view(state, job, live) for state, job in self._jobs.of(states)]
+        return sorted(views, key=lambda view: view.job.id)
 
     @on_kernel_loop
     async def job(self, job_id: str) -> JobView:
