@@ -80,8 +80,9 @@ class LiveConnections:
         receive: Receive,
         heartbeat: Callable[[], bytes],
         protocols: tuple[str, ...] = (),
+        deflates: bool = False,
     ) -> web.StreamResponse:
-        """Open a WebSocket and serve it until one side hangs up or its login ends."""
+        """Open a WebSocket and serve it until one side hangs up or its login ends; `deflates` offers compression."""
         authenticator, identity = request.app[AUTHENTICATOR], request[IDENTITY]
         if (detail := self._refusal(identity)) is not None:
             raise ApiError(TOO_MANY_CONNECTIONS, detail, headers={hdrs.RETRY_AFTER: "5"})
@@ -90,7 +91,7 @@ class LiveConnections:
             if not authenticator.is_valid(identity):
                 raise HangUp(4401, LOGIN_ENDED)
 
-        websocket = WebSocket(request, protocols)
+        websocket = WebSocket(request, protocols, deflates=deflates)
         self._open[websocket] = identity
         try:
             return await websocket.serve(send, receive=receive, heartbeat=heartbeat, check_login=check_login)

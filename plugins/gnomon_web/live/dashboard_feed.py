@@ -143,7 +143,8 @@ class DashboardFeed:
             if not part.entries and not is_resuming:  # there were only events that a limited token may not see
                 self._cursor = part.upto
                 return
-            frame = await part.awaited_frame(("delta", is_resuming), lambda part: self._write(part, is_resuming))
+            key = ("delta", is_resuming, self._websocket.deflates)
+            frame = await part.awaited_frame(key, lambda part: self._write(part, is_resuming))
             self._cursor = part.upto
             if self._resuming_until is not None and self._cursor >= self._resuming_until:
                 self._resuming_until = None
@@ -168,7 +169,7 @@ class DashboardFeed:
             totals=await self._job_totals(part),
             resumed=is_resuming,
         )
-        return text_frame(encode_json(delta))
+        return text_frame(encode_json(delta), deflated=self._websocket.deflates)
 
     async def _job_totals(self, part: Slice) -> JobTotals | None:
         if not any(isinstance(entry.event, JobEvent) for entry in part.entries):
@@ -194,7 +195,7 @@ class DashboardFeed:
             health=shared.health,
         )
         self._health.note(shared.health)
-        await self._send(text_frame(encode_json(snapshot)))
+        await self._send(text_frame(encode_json(snapshot), deflated=self._websocket.deflates))
 
     async def _send(self, frame: bytes) -> None:
         self._window.sent(self._cursor)
@@ -210,5 +211,5 @@ async def serve_live(request: web.Request) -> web.StreamResponse:
     """Serve a dashboard: a snapshot, then changes at the pace of its acknowledgements (subprotocol gnomon.live.v1)."""
     feed = DashboardFeed(request)
     return await request.app[LIVE_CONNECTIONS].serve(
-        request, feed.send, receive=feed.receive, heartbeat=feed.heartbeat, protocols=(PROTOCOL,)
+        request, feed.send, receive=feed.receive, heartbeat=feed.heartbeat, protocols=(PROTOCOL,), deflates=True
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -27,6 +28,10 @@ MAX_MESSAGE_BYTES = 64 * 1024
 SEND_BUFFER_BYTES = 64 * 1024
 """Bytes buffered for a client in this process before a sender waits, and as many in the operating system. Without the
 second limit Linux buffers megabytes for a client that reads nothing, and its view falls behind by that much."""
+MIN_DEFLATED_BYTES = 1024
+"""Bytes of the smallest frame that is deflated: less fits into one packet anyway."""
+DEFLATE_LEVEL = 4
+"""A snapshot of 200 kB takes 2 ms and a tenth of its bytes; at level 6 twice as long for 7 % less."""
 
 Receive = Callable[[str], Awaitable[None]]
 
@@ -43,14 +48,14 @@ class HangUp(Exception):
 class WebSocket:
     """Sends frames to one client. `send` waits while the client has not received what was sent before."""
 
-    def __init__(self, request: web.Request, protocols: tuple[str, ...] = ()) -> None:
+    def __init__(self, request: web.Request, protocols: tuple[str, ...] = (), *, deflates: bool = False) -> None:
         self._request = request
         # aiohttp pings after this much silence and gives up after another half of it.
         self._socket = web.WebSocketResponse(
             heartbeat=PEER_TIMEOUT_S * 2 / 3,
             timeout=CLOSE_TIMEOUT_S,
             protocols=protocols,
-            compress=False,
+            compress=deflates,
             max_msg_size=MAX_MESSAGE_BYTES,
         )
         self._ending: asyncio.Future[HangUp] = asyncio.get_running_loop().create_future()
@@ -62,6 +67,11 @@ class WebSocket:
     def protocol(self) -> str | None:
         """The negotiated subprotocol."""
         return self._socket.ws_protocol
+
+    @property
+    def deflates(self) -> bool:
+        """Whether the client reads frames that are deflated."""
+        return self._socket.compress == zlib.MAX_WBITS  # the size of the window of those that several clients share
 
     async def serve(
         self,
@@ -170,17 +180,22 @@ def _leaves(group: BaseExceptionGroup[Any]) -> Any:
             yield one
 
 
-def text_frame(text: bytes) -> bytes:
-    """Return the WebSocket frame of a text (RFC 6455, section 5.2).
+def text_frame(text: bytes, *, deflated: bool = False) -> bytes:
+    """Return the WebSocket frame of a text (RFC 6455, section 5.2), deflated if it is long (RFC 7692).
 
-    A server's frames are not masked, so all clients can share the same bytes.
+    A server's frames are not masked, so all clients can share the same bytes; a deflated one refers to no frame before.
     """
+    kind = 0x81
+    if deflated and len(text) >= MIN_DEFLATED_BYTES:
+        deflate = zlib.compressobj(DEFLATE_LEVEL, wbits=-zlib.MAX_WBITS)
+        text = (deflate.compress(text) + deflate.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\0\0\xff\xff")
+        kind = 0xC1
     size = len(text)
     if size < 126:
-        return bytes((0x81, size)) + text
+        return bytes((kind, size)) + text
     if size < 1 << 16:
-        return b"\x81\x7e" + size.to_bytes(2) + text
-    return b"\x81\x7f" + size.to_bytes(8) + text
+        return bytes((kind, 0x7E)) + size.to_bytes(2) + text
+    return bytes((kind, 0x7F)) + size.to_bytes(8) + text
 
 
 async def ignore(_: str) -> None:

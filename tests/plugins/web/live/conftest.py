@@ -86,8 +86,8 @@ class Site:
             yield Socket(ws)
 
     @contextlib.asynccontextmanager
-    async def dashboard(self, **hello: Any) -> AsyncIterator[Socket]:
-        async with self.open("/ws/live", protocols=[PROTOCOL]) as socket:
+    async def dashboard(self, *, compress: int = 0, **hello: Any) -> AsyncIterator[Socket]:
+        async with self.open("/ws/live", protocols=[PROTOCOL], compress=compress) as socket:
             await socket.say(t="hello", **hello)
             yield socket
 
