@@ -34,6 +34,8 @@ PROGRAMS: dict[str, list[list[str]]] = {
     "pages": [[]],
     "timeline": [[], ["--jobs", "5000"]],
     "folds": [[]],
+    "dashboard": [[]],
+    "live_page": [[]],
     "many_jobs": [[]],
     "imports": [[]],
     "followers": [[]],

@@ -1,44 +1,45 @@
 """Open the pages of the dashboard in Chromium over many jobs and runs: time until they are useful, typing, bytes.
 
-python bench/dashboard.py [JOBS] [EXECUTIONS]
+python bench/dashboard.py [--jobs 5000] [--executions 100000]
 
-Serves JOBS jobs (5,000) with a SQLite log of EXECUTIONS runs (100,000) of them, opens each page in a fresh browser
-context, and prints one JSON line and one sentence. `useful` is the time from the navigation until the first row is
-painted, `typing` the slowest time from a key in the filter until the rows are those that match, and `kB` what came over
-the network after the page itself: answers and WebSocket frames, uncompressed.
+Another process serves the jobs and a SQLite log of their runs, with the plugin `stats`. Each page is opened in a fresh
+browser context. `useful` is the time in ms from the navigation until the first row is painted, `complete` until nothing
+is loading, `typing` the slowest time from a key in a filter until the rows are those that match, and `kB` all that came
+over the network, the page itself included, as it was sent.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import random
-import shutil
-import sys
+import multiprocessing
 import tempfile
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Page, WebSocket, async_playwright
+from playwright.async_api import Browser, Page
 
-from gnomon import Execution, Job, Kernel
-from gnomon.domain.execution import execution_id
+from browser import CountingProxy, chromium
+from gnomon import Job, Kernel
 from gnomon.durations import Duration
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon_sqlite import SqliteStore
+from gnomon_stats import StatsPlugin
 from gnomon_web import WebPlugin
 from gnomon_web.config import Config
-from pages import fill
+from measure import arguments, report
+from runs import append, runs
 
 PAGES = {
     "overview": ("/", ".lane-names li"),
     "jobs": ("/jobs", "tr[data-row]"),
     "runs": ("/runs", "tr[data-row]"),
-    "job": ("/jobs/job-0042", ".run-list li"),
+    "job": ("/jobs/job-0003", ".run-list li"),
 }
-TARGET_USEFUL_MS, TARGET_TYPING_MS = 1_000, 100
+TARGETS = {"useful": 1_000, "typing": 100, "kB": 150}
+STEP = timedelta(seconds=2)
+LIMIT_S = 300.0
 USEFUL = """(selector) => new Promise((done) => {
     const painted = () => requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now())));
     const look = () => (document.querySelector(selector) ? painted() : setTimeout(look, 5));
@@ -67,94 +68,84 @@ async def body() -> None:
     """Return at once."""
 
 
-def generate(jobs: int, count: int) -> Iterator[Execution]:
-    """Yield runs of all jobs in turn up to now: 2% failed, 1% missed."""
-    chance, now = random.Random(7), datetime.now(UTC)  # noqa: S311 - the same log each time
-    for number in range(count):
-        job_id, at, draw = name_of(number % jobs), now - timedelta(seconds=2 * (count - number)), chance.random()
-        status: Any = "failed" if draw < 0.02 else "missed" if draw < 0.03 else "success"
-        yield Execution(
-            id=execution_id(job_id, at),
-            job_id=job_id,
-            job_name=job_id,
-            status=status,
-            version=3,
-            scheduled_time=at,
-            timestamp=at,
-            updated_at=at,
-            execution_time=chance.uniform(1, 9),
-            error_message=f"no answer from shard {number % 17}" if status == "failed" else None,
-        )
-
-
 def name_of(number: int) -> str:
     """Return the id of a job."""
     return f"job-{number:04}"
 
 
-async def open_page(page: Page, url: str, name: str) -> dict[str, Any]:
-    """Open a page of the dashboard and return what it took."""
-    size = 0
-
-    def count(text: str | bytes) -> None:
-        nonlocal size
-        size += len(text)
-
-    def listen(socket: WebSocket) -> None:
-        socket.on("framereceived", count)
-
-    async def add(response: Any) -> None:
-        if "/ui/" not in response.url and response.request.resource_type in {"fetch", "xhr"}:
-            count(await response.body())
-
-    page.on("websocket", listen)
-    page.on("response", add)
-    path, selector = PAGES[name]
-    await page.goto(url + path)
-    useful = await page.evaluate(USEFUL, selector)
-    await page.evaluate(IDLE)
-    complete = await page.evaluate("performance.now()")
-    nodes = await page.evaluate("document.querySelectorAll('*').length")
-    found = {"useful": round(useful), "complete": round(complete), "kB": round(size / 1000), "nodes": nodes}
-    if name == "jobs":
-        found["typing"] = round(max(await page.evaluate(TYPE, "job-0042")))
-        await page.evaluate("scrollTo(0, document.body.scrollHeight)")
-    return found
-
-
-async def measure(path: Path, jobs: int) -> dict[str, Any]:
-    """Open every page once, each in a browser context without a cache."""
-    plugins = PluginSet()
-    web = plugins.add(WebPlugin(Config(port=0)), "web").object
-    all_jobs = [
-        Job(id=name_of(number), func=body, every=Duration(days=1 + number % 7), tags=[f"team-{number % 20}"])
-        for number in range(jobs)
+async def serve(path: Path, names: list[str], executions: int, parent: Connection) -> None:
+    """Fill a log, serve it until the parent says so, and report the port when everything is counted."""
+    async with SqliteStore(path) as store:
+        await append(store, runs(executions, names, datetime.now(UTC) - executions * STEP, STEP))
+    jobs = [
+        Job(id=name, func=body, every=Duration(days=1 + number % 7), tags=[f"team-{number % 20}"])
+        for number, name in enumerate(names)
     ]
-    found: dict[str, Any] = {}
-    async with Kernel(store=SqliteStore(path), jobs=all_jobs, plugins=plugins), async_playwright() as playwright:
-        program = shutil.which("chromium")
-        browser = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        for name in PAGES:
-            context = await browser.new_context(viewport={"width": 1280, "height": 860}, locale="en-US")
-            found[name] = await open_page(await context.new_page(), web.url, name)
-            await context.close()
-        await browser.close()
+    plugins = PluginSet()
+    web, stats = plugins.add(WebPlugin(Config(port=0)), "web").object, plugins.add(StatsPlugin(), "stats").object
+    async with Kernel(store=SqliteStore(path), jobs=jobs, plugins=plugins) as kernel:
+        while stats.position < kernel.health().position:  # noqa: ASYNC110 - another thread counts
+            await asyncio.sleep(0.1)
+        parent.send(int(web.url.rpartition(":")[2]))
+        await asyncio.to_thread(parent.recv)
+
+
+def serve_in_process(path: Path, names: list[str], executions: int, parent: Connection) -> None:
+    """Serve in a process of its own."""
+    asyncio.run(serve(path, names, executions, parent))
+
+
+async def open_page(browser: Browser, port: int, name: str) -> dict[str, Any]:
+    """Open a page of the dashboard in a browser without a cache, and return what it took."""
+    context = await browser.new_context(viewport={"width": 1280, "height": 860}, locale="en-US")
+    page, (path, selector) = await context.new_page(), PAGES[name]
+    async with CountingProxy(port) as proxy:
+        await page.goto(proxy.url + path)
+        found = {"useful": round(await page.evaluate(USEFUL, selector))}
+        await page.evaluate(IDLE)
+        found["complete"] = round(await page.evaluate("performance.now()"))
+        found["kB"] = round(proxy.received / 1000)
+        found["nodes"] = await page.evaluate("document.querySelectorAll('*').length")
+        if name == "jobs":
+            found["typing"] = await typing(page)
+        await context.close()
     return found
+
+
+async def typing(page: Page) -> int:
+    """Return the slowest time until a key in the filter of jobs has an effect."""
+    return round(max(await page.evaluate(TYPE, name_of(42))))
+
+
+async def measure(port: int) -> dict[str, dict[str, Any]]:
+    """Open every page once."""
+    async with chromium() as browser:
+        async with asyncio.timeout(LIMIT_S):
+            return {name: await open_page(browser, port, name) for name in PAGES}
 
 
 def main() -> None:
     """Measure once and print the results."""
-    jobs, count = (int(argument) for argument in (*sys.argv[1:], *("5000", "100000")[len(sys.argv) - 1 :])[:2])
+    sizes = arguments(__doc__ or "", jobs=5_000, executions=100_000)
+    names = [name_of(number) for number in range(sizes.jobs)]
+    parent, child = multiprocessing.Pipe()
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "dashboard.db"
-        fill(path, generate(jobs, count))
-        found = asyncio.run(measure(path, jobs))
-    print(json.dumps({"jobs": jobs, "executions": count, "pages": found}))
-    slowest = max(found, key=lambda name: float(found[name]["useful"]))
-    print(
-        f"With {jobs:,} jobs and {count:,} runs the slowest page is {slowest!r}: useful after "
-        f"{found[slowest]['useful']} ms (target {TARGET_USEFUL_MS}); typing in the filter of jobs takes up to "
-        f"{found['jobs']['typing']} ms (target {TARGET_TYPING_MS})."
+        given = (Path(folder) / "dashboard.db", names, sizes.executions, child)
+        server = multiprocessing.get_context("spawn").Process(target=serve_in_process, args=given)
+        server.start()
+        try:
+            found = asyncio.run(measure(parent.recv()))
+        finally:
+            parent.send("stop")
+            server.join()
+    slowest = max(found, key=lambda name: found[name]["useful"])
+    report(
+        f"dashboard with {sizes.jobs} jobs and {sizes.executions} runs",
+        f"With {sizes.jobs:,} jobs and {sizes.executions:,} runs the slowest page is {slowest!r}: useful after "
+        f"{found[slowest]['useful']} ms; typing in the filter of jobs takes up to {found['jobs']['typing']} ms, and "
+        f"the overview {found['overview']['kB']} kB.",
+        targets=TARGETS,
+        **found,
     )
 
 

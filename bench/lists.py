@@ -13,7 +13,6 @@ import json
 import random
 import sys
 import tempfile
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,14 @@ from typing import Any
 import aiohttp
 import structlog
 
-from gnomon import Execution, Job, Kernel
+from gnomon import Job, Kernel
 from gnomon.domain.execution import execution_id
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon.stores.page_cursor import Cursor, write_cursor
 from gnomon_sqlite import SqliteStore
 from gnomon_web import WebPlugin
 from gnomon_web.config import Config
-from pages import fill
+from runs import fill, runs
 
 JOBS = [f"job-{number}" for number in range(50)]
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -38,29 +37,6 @@ TARGET = 20.0
 
 async def body() -> None:
     """Return at once."""
-
-
-def generate(count: int) -> Iterator[Execution]:
-    """Yield executions 10 s apart: 2% failed, 1% missed, 5% triggered manually."""
-    chance = random.Random(7)  # noqa: S311 - the same log each time
-    for number in range(count):
-        job_id, at, draw = JOBS[number % len(JOBS)], START + number * STEP, chance.random()
-        status: Any = "failed" if draw < 0.02 else "missed" if draw < 0.03 else "success"
-        error = f"no answer from shard {number % 17}" if status == "failed" else None
-        yield Execution(
-            id=execution_id(job_id, at),
-            job_id=job_id,
-            job_name=job_id,
-            status=status,
-            version=3,
-            scheduled_time=at,
-            timestamp=at,
-            updated_at=at + timedelta(seconds=3),
-            is_manual=chance.random() < 0.05,
-            execution_time=3.0,
-            error_message=error,
-            return_value={"rows": number},
-        )
 
 
 def kinds(count: int) -> dict[str, Any]:
@@ -118,7 +94,7 @@ def main() -> None:
     count, requests = (int(argument) for argument in (*sys.argv[1:], "1000000", "200")[:2])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "lists.db"
-        fill(path, generate(count))
+        fill(path, runs(count, JOBS, START, STEP))
         found = asyncio.run(measure(path, count, requests))
     slowest = max(found, key=lambda name: float(found[name]["p99"]))
     print(json.dumps({"executions": count, "requests": requests, "target_ms": TARGET, "ms": found}))

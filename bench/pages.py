@@ -6,53 +6,23 @@ python bench/pages.py [--executions 1000000]
 from __future__ import annotations
 
 import asyncio
-import itertools
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
-from gnomon.domain import execution
-from gnomon.domain.execution import Execution
 from gnomon.domain.records import ExecutionQuery
 from gnomon.stores.page_cursor import Cursor, write_cursor
-from gnomon_sqlite import SqliteStore, log_file, projection_writer
-from gnomon_sqlite.connection import transaction
+from gnomon_sqlite import SqliteStore
 from measure import arguments, quartiles, report
+from runs import fill, runs
 
 DEEP = 2_000
 TIMES = 31
-BATCH = 5_000
+JOBS = [f"job-{number}" for number in range(1_000)]
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def fill(path: Path, executions: Iterator[Execution]) -> None:
-    """Write executions to a new log as the store flushes them; without events, because lists do not read them."""
-    with closing(log_file.open_writer(path, "NORMAL")) as log:
-        while views := list(itertools.islice(executions, BATCH)):
-            with transaction(log):
-                projection_writer.put_executions(log, views, {view.id: (view.version, 0) for view in views})
-
-
-def generate(number: int) -> Execution:
-    """Return a finished execution: 1,000 jobs, one execution per second, one in 50 failed."""
-    at, job_id = BEGUN + timedelta(seconds=number), f"job-{number % 1_000}"
-    return Execution(
-        id=execution.execution_id(job_id, at),
-        job_id=job_id,
-        status="success" if number % 50 else "failed",
-        version=3,
-        scheduled_time=at,
-        timestamp=at,
-        updated_at=at,
-        node="bench",
-        runner="async",
-        execution_time=0.001,
-    )
 
 
 async def time_of(store: SqliteStore, query: ExecutionQuery) -> float:
@@ -66,7 +36,7 @@ async def measure(count: int) -> None:
     """Fill a log, query both pages alternately, and print the results."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pages.db"
-        fill(path, map(generate, range(count)))
+        fill(path, runs(count, JOBS, BEGUN, timedelta(seconds=1)))
         async with SqliteStore(path, synchronous="NORMAL") as store:
             first = ExecutionQuery(limit=50)
             skip = min(DEEP * 50, count // 2)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fault_runs import IS_LONG
+from servers import find_chromium
 
 BENCH = Path(__file__).parents[2] / "bench"
 PROGRAMS = {
@@ -23,12 +24,16 @@ PROGRAMS = {
     "pages": "--executions 400",
     "timeline": "--runs 400",
     "folds": "--jobs 20 --seconds 2",
+    "dashboard": "--jobs 60 --executions 400",
+    "live_page": "--events 30 --seconds 2",
     "many_jobs": "--jobs 20 --seconds 0",
     "imports": "--times 1",
     "followers": "--seconds 1 --rate 20 --viewers 1 --singles 2 --rounds 1 --mongo 0",
     "work_queue": "--tasks 20 --callers 4 --pairs 1",
     "celery_runs": "--runs 50 --rate 20 --seconds 1 --tasks 20 --pairs 1 --concurrency 1",
 }
+
+IN_CHROMIUM = {"dashboard", "live_page"}
 
 
 LONG = {"followers": "--seconds 1 --rate 20 --viewers 1 --singles 2 --rounds 1"}
@@ -43,6 +48,8 @@ def test_a_long_benchmark_prints_one_json_line_and_one_sentence(program: str) ->
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_benchmark_prints_one_json_line_and_one_sentence(program: str) -> None:
+    if program in IN_CHROMIUM:
+        find_chromium()
     check(program, PROGRAMS[program])
 
 
