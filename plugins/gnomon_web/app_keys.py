@@ -24,6 +24,8 @@ CONFIG = web.AppKey("config", Config)
 AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
 OPEN_WEBSOCKETS: web.AppKey[Callable[[], int]] = web.AppKey("open_websockets")
 """Returns the number of open WebSockets."""
+CONTRIBUTED: web.AppKey[list[str]] = web.AppKey("contributed")
+"""The tags of the calls that other plugins contribute."""
 
 IDENTITY = web.RequestKey("identity", Identity)
 """The identity that a request is made with. The endpoint sets it before it calls a handler."""

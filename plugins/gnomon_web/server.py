@@ -15,7 +15,7 @@ from aiohttp.typedefs import Middleware
 
 from gnomon import GnomonError, KernelApi
 from gnomon_web import dashboard, dialect, live
-from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, KERNEL, OPEN_WEBSOCKETS
+from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, CONTRIBUTED, KERNEL, OPEN_WEBSOCKETS
 from gnomon_web.auth.access_log import AccessLog
 from gnomon_web.auth.authenticator import Authenticator
 from gnomon_web.auth.browser_security import add_headers, check_origin
@@ -145,6 +145,7 @@ def equip(
     """Set what the handlers of an application need, before it is frozen."""
     app[CONFIG] = config
     app[KERNEL] = kernel
+    app[CONTRIBUTED] = sorted({route.tag for route, _ in table if route.plugin is not None})
     app[LIVE_CONNECTIONS] = projections.live
     app[OPEN_WEBSOCKETS] = lambda: projections.live.count
     app[LAST_EXECUTIONS] = projections.last_executions

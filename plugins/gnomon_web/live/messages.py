@@ -59,6 +59,7 @@ def read_message(text: str) -> Hello | Ack | NewTopics | Ping:
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="snapshot"):
     """What a dashboard shows first, as of `seq` or a little later. `totals` say how much there is of each.
 
+    `contributed` are the tags of the calls that plugins add, such as `alerts`: a client asks only for what is there.
     Records may be ahead of `seq`: ignore an event whose version the record already has.
     """
 
@@ -69,6 +70,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag_field="t", tag="sn
     version: str
     role: Access
     actor: str
+    contributed: list[str]
     totals: Any
     jobs: msgspec.Raw
     running: msgspec.Raw

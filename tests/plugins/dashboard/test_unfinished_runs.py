@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
 from typing import Any
@@ -10,6 +11,7 @@ from playwright.async_api import expect
 
 from gnomon import Context, Job, Retry
 from gnomon.durations import Duration
+from gnomon_stats import StatsPlugin
 
 
 def broken() -> None:
@@ -70,3 +72,47 @@ async def test_a_run_that_ends_while_a_snapshot_is_taken_is_finished(open_page: 
     })()""")
     assert told == [[], 1, "success"]
     await expect(window.page.locator(".running-list .run")).to_have_count(0)
+
+
+async def test_what_runs_and_how_long_it_still_needs(open_page: Any, serve: Any) -> None:
+    gate = asyncio.Event()
+
+    async def works(ctx: Context, waits: bool = False) -> None:
+        ctx.progress(10)
+        if waits:
+            await gate.wait()
+
+    served = await serve(Job(id="steady", func=works), plugins=[StatsPlugin()])
+    for _ in range(5):
+        await served.kernel.wait((await served.kernel.trigger("steady")).execution.id)
+    run = (await served.kernel.trigger("steady", kwargs={"waits": True})).execution.id
+    window = await open_page(served.url, "/")  # no click
+    page, left = window.page, re.compile(r"\bleft\b|about to end")
+    row = page.locator(".running-list .run", has_text="steady")
+    await expect(row.locator(".elapsed")).to_contain_text("s")
+    await expect(row.locator(".left")).to_contain_text(left)
+    await expect(row.locator(".left")).to_have_attribute("title", re.compile(r"^Estimated from its progress"))
+    for path in ("/jobs", "/runs"):
+        await window.follow(path)
+        await expect(page.locator("tr[data-row] small", has_text=left)).to_have_count(1)
+    await window.follow(f"/runs/{run}")
+    # The first three runs had too few before them.
+    await expect(page.locator(".panel.progress")).to_contain_text("Of 2 checked runs of this job, 2 ended within")
+
+    # It is the server's range, counted down; where that knows nothing any more, nothing is said.
+    known = {"at": "2026-11-25T12:00:00Z", "basis": "steps"}
+    texts = await window.inside(
+        "arg.map((one) => m.timeLeft({ as_of: Date.parse('2026-11-25T12:00:05Z'), ...one }))",
+        [
+            {"eta": {"low": 65, "high": 130, **known}},
+            {"eta": {"low": 65.2, "high": 65.4, **known}},
+            {"eta": {"low": 2, "high": 15, **known}},
+            {"eta": {"low": 1, "high": 5.3, **known}},
+            {"eta": None},
+            {"eta": {"low": 65, "high": 130, **known}, "cancel_requested": True},
+        ],
+    )
+    assert texts == ["1m to 2m 5s left", "about 1m left", "up to 10s left", "about to end", "", "asked to stop"]
+    await window.inside("m.applyEtas({ etas: { [arg]: null, '0123456789abcdef01234567': null } })", run)
+    gate.set()
+    await expect(page.locator(".panel.progress .left")).to_have_text("")

@@ -13,7 +13,6 @@ from gnomon import Job, Kernel
 from gnomon.jobs.definition import convert_job
 from gnomon.testing import VirtualClock
 from gnomon.testing.kernels import make_kernel
-from gnomon_stats import StatsPlugin
 from gnomon_web import WebPlugin
 from gnomon_web.config import Config
 
@@ -55,7 +54,7 @@ async def served_day(hours: float = 25.1) -> AsyncIterator[tuple[Kernel, str]]:
     clock, web = VirtualClock(NOW - timedelta(hours=hours)), WebPlugin(Config(port=0))
     demo_jobs.sleep, demo_jobs.chance = clock.sleep, demo_jobs.make_chance()
     jobs: list[Job] = [convert_job(keys, "the demo") for keys in JOBS]
-    async with make_kernel(*jobs, clock=clock, plugins=[StatsPlugin(), web], node="node-a") as kernel:
+    async with make_kernel(*jobs, clock=clock, plugins=[web], node="node-a") as kernel:
         await clock.advance_to(NOW - timedelta(hours=hours / 2))
         await kernel.pause("financials", actor="mei", reason="the provider changes its format")
         await clock.advance_to(NOW - timedelta(hours=hours / 2 - 4))

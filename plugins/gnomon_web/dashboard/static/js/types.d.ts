@@ -38,6 +38,14 @@ export interface ProgressView {
   declared: boolean;
 }
 
+/** The seconds that a running body still needs, as of `at`: between `low` and `high` for about four of five runs. */
+export interface Eta {
+  low: number;
+  high: number;
+  basis: 'steps' | 'progress and past' | 'progress' | 'past';
+  at: string;
+}
+
 export interface Run {
   _id: string;
   job_id: string;
@@ -94,6 +102,8 @@ export interface Run {
   late_result?: string | null;
   hidden?: boolean;
   imported_from?: string | null;
+  /** How long it still needs, if anything is known. */
+  eta?: Eta | null;
   /** Set if the page shows the run as of that moment. */
   as_of?: number;
   events?: LogEvent[];
@@ -331,6 +341,49 @@ export interface Statistics {
   avg_execution_time: number | null;
   p50: number | null;
   p95: number | null;
+  eta_accuracy?: { start: EtaChecks; halfway: EtaChecks } | null;
+}
+
+/** The runs for which a range was known, and how many of them ended inside, before and after it. */
+export interface EtaChecks {
+  runs: number;
+  inside: number;
+  early: number;
+  late: number;
+  mean_error: number | null;
+}
+
+/** The runs of one job by bucket of time, or of several jobs together; counts are null where all are zero. */
+export interface Lane {
+  job_id: string | null;
+  name: string | null;
+  total: { success: number; failed: number; missed: number; cancelled: number };
+  /** a letter for each bucket: `f`, `m`, `c`, `s`, or `.` for nothing */
+  worst: string;
+  success: number[] | null;
+  failed: number[] | null;
+  missed: number[] | null;
+  cancelled: number[] | null;
+  running: number;
+  p50: number | null;
+  p95: number | null;
+  complete_from?: string | null;
+}
+
+/** A timeline, exact up to `position` of the log. */
+export interface Lanes {
+  from: string;
+  to: string;
+  bucket_s: number;
+  buckets: number;
+  starts: string[] | null;
+  position: number;
+  all: Lane;
+  lanes: Lane[];
+  others: Lane | null;
+  cut: { jobs: number; runs: number };
+  /** Set where it shows the newest runs alone: how many of how many, and since when these are all. */
+  newest?: { ids: Set<string>; runs: number; total: number; since: string | null };
 }
 
 export interface Component {
@@ -358,6 +411,7 @@ export interface Snapshot {
   version: string;
   role: Role;
   actor: string;
+  contributed: string[];
   totals?: { jobs: number; paused: number; running: number; scheduled: number };
   jobs: Job[];
   running: Run[];

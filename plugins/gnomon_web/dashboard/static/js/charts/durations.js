@@ -5,7 +5,7 @@ import { asTable } from '../components/table.js';
 import { dayMonth, duration, hourMinute, number, shortMoment } from '../i18n/format.js';
 import { t, word } from '../i18n/index.js';
 import { withKeys } from './mark_keys.js';
-import { ticks } from './marks.js';
+import { ticks } from './time_axis.js';
 
 /** @typedef {import('../types.d.ts').Run} Run */
 /** @typedef {{ at: string, what: string, actor: string | null, keys: string[] }} Change of the job's definition */

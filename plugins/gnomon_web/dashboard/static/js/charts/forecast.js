@@ -4,7 +4,7 @@ import { duration, shortMoment } from '../i18n/format.js';
 import { t } from '../i18n/index.js';
 import { tick } from './lanes.js';
 import { withKeys } from './mark_keys.js';
-import { ticks } from './marks.js';
+import { ticks } from './time_axis.js';
 
 /** @typedef {import('../types.d.ts').ForecastJob} ForecastJob */
 /** @typedef {import('../types.d.ts').ForecastRun} ForecastRun */

@@ -1,45 +1,45 @@
-// Swim lanes: all jobs on one time axis, past runs left of the "now" line, the next fires right of it.
+// Swim lanes: jobs on one time axis; the runs that ended in buckets of time left of the "now" line, the next fires right of it.
 import { s } from '../core/dom.js';
 import { asTable } from '../components/table.js';
 import { clockOf, dayMonth, duration, hourMinute, number, shortMoment } from '../i18n/format.js';
 import { t } from '../i18n/index.js';
+import { countsOf, runsOfLane } from '../model/lanes.js';
 import { withKeys } from './mark_keys.js';
-import { endOf, marks, ticks } from './marks.js';
+import { ticks } from './time_axis.js';
 
 /** @typedef {import('../types.d.ts').Run} Run */
-/** @typedef {{ id: string, name: string, runs: Run[], next: number | null, paused: boolean }} Lane */
+/** @typedef {import('../types.d.ts').Lane} Lane */
+/** @typedef {{ lane: Lane, name: string, running: Run[], next: number | null }} ShownLane */
+/** @typedef {{ job: string, from: number, to: number, status: import('../model/lanes.js').Outcome }} Bucket */
 
 const TOP = 26;
 const ROW = 30;
 const BAR = 14;
+const MIN_WIDTH = 3; // pixels, so that a mark can be seen and clicked
 
 /**
- * @param {{ lanes: Lane[], from: number, now: number, to: number, width: number, knownFrom: number,
- *   address: (run: Run) => string }} picture before `knownFrom` nothing is loaded
+ * @param {{ lanes: ShownLane[], all: Lane, edges: number[], knownFrom: number, from: number, now: number, to: number, width: number,
+ *   runAddress: (id: string) => string, address: (bucket: Bucket) => string, open: (event: MouseEvent, bucket: Bucket) => void }} picture
+ *   `edges` of the buckets; before `knownFrom` nothing is known
  */
-export function lanesChart({ lanes, from, now, to, width, knownFrom, address }) {
+export function lanesChart({ lanes, all, edges, knownFrom, from, now, to, width, ...links }) {
   const height = TOP + lanes.length * ROW;
-  const place = (/** @type {number} */ at) => (Math.max(at, from) - from) / (to - from) * width;
-  const runs = lanes.flatMap((lane) => lane.runs);
-  const failed = runs.filter((run) => run.status === 'failed').length;
-  const label = t('lanes.label', { n: runs.length, j: lanes.length, f: failed });
+  const place = (/** @type {number} */ at) => ((Math.max(at, from) - from) / (to - from)) * width;
+  const label = t('lanes.label', { n: number(runsOfLane(all)), j: lanes.length, f: number(all.total.failed) });
   return withKeys(s('svg', { class: 'lanes', width, height, viewBox: `0 0 ${width} ${height}`, role: 'group', 'aria-label': label }, [
     ticks(from, to, width / 84).map((at) => tick(at, place(at), height, to - from)),
-    knownFrom > from && s('rect', { class: 'unknown', x: 0, y: TOP, width: place(knownFrom), height: height - TOP }, s('title', null, t('lanes.unknown'))),
+    knownFrom > from && s('rect', { class: 'unknown', x: 0, y: TOP, width: place(knownFrom), height: height - TOP }),
     s('line', { class: 'now', x1: place(now), x2: place(now), y1: TOP - 6, y2: height }),
-    lanes.map((lane, index) => laneOf(lane, TOP + index * ROW, { place, now, to, width, address })),
+    lanes.map((shown, index) => laneOf(shown, TOP + index * ROW, { place, edges, from, now, to, width, ...links })),
   ]));
 }
 
-/** The same as a table, job by job. @param {() => { lanes: Lane[], now: number }} read */
+/** The same as a table, job by job. @param {() => ShownLane[]} read */
 export function lanesTable(read) {
-  const count = (/** @type {Lane} */ { runs }, /** @type {import('../types.d.ts').Status} */ status) => number(runs.filter((run) => run.status === status).length);
-  const newest = (/** @type {Lane} */ { runs }) => runs.reduce((/** @type {Run | null} */ last, run) => (last && last.timestamp > run.timestamp ? last : run), null);
-  const rows = () => read().lanes.map((lane) => {
-    const last = newest(lane);
-    return [lane.name, number(lane.runs.length), count(lane, 'failed'), count(lane, 'missed'), last ? inWords(last, 1, read().now) : t('never'), lane.next === null ? '–' : shortMoment(lane.next)];
-  });
-  return asTable(t('timeline'), [t('col.job'), t('figures.runs'), t('status.failed'), t('status.missed'), t('col.last'), t('col.next')], rows);
+  const rows = () => read().map(({ lane, name, next }) => [
+    name, number(runsOfLane(lane)), number(lane.total.failed), number(lane.total.missed), number(lane.total.cancelled), duration(lane.p50), duration(lane.p95), next === null ? '–' : shortMoment(next),
+  ]);
+  return asTable(t('timeline'), [t('col.job'), t('figures.runs'), t('status.failed'), t('status.missed'), t('status.cancelled'), t('figures.p50'), t('figures.p95'), t('col.next')], rows);
 }
 
 /** @param {number} at @param {number} x @param {number} height @param {number} span */
@@ -52,26 +52,32 @@ export function tick(at, x, height, span) {
   ]);
 }
 
-/** @param {Lane} lane @param {number} y @param {any} frame */
-function laneOf(lane, y, { place, now, to, width, address }) {
+/** @param {ShownLane} shown @param {number} y @param {any} frame */
+function laneOf({ lane, name, running, next }, y, { place, edges, from, now, to, width, runAddress, address, open }) {
   const top = y + (ROW - BAR) / 2;
+  const mark = (/** @type {string} */ status, /** @type {number} */ begin, /** @type {number} */ end, /** @type {string} */ text, /** @type {any} */ link) => {
+    const x = place(begin);
+    const long = Math.max(place(end) - x - 1, MIN_WIDTH);
+    return s('a', { ...link, 'aria-label': `${name}: ${text}`, tabindex: -1 }, [
+      s('rect', { class: `mark ${status}`, x, y: top, width: long, height: BAR, rx: Math.min(3, long / 2) }),
+      status === 'failed' && long < 12 && s('rect', { class: 'mark failed notch', x, y: top - 4, width: long, height: 3, rx: 1 }),
+      s('title', null, `${name}\n${text}`),
+    ]);
+  };
   return s('g', null, [
     s('line', { class: 'rule', x1: 0, x2: width, y1: y + ROW, y2: y + ROW }),
-    marks(lane.runs, place, now).map(({ x, width: long, status, count, run }) =>
-      s('a', { href: address(run), 'aria-label': `${lane.name}: ${inWords(run, count, now)}`, tabindex: -1 }, [
-        s('rect', { class: `mark ${status}`, x, y: top, width: long, height: BAR, rx: Math.min(3, long / 2) }),
-        status === 'failed' && long < 12 && s('rect', { class: 'mark failed notch', x, y: top - 4, width: long, height: 3, rx: 1 }),
-        s('title', null, `${lane.name}\n${inWords(run, count, now)}`),
-      ]),
-    ),
-    lane.next !== null && lane.next > now && lane.next < to &&
-      s('circle', { class: 'coming', cx: place(lane.next), cy: y + ROW / 2, r: 3.5 }, s('title', null, `${lane.name}\n${t('lanes.next', { at: shortMoment(lane.next) })}`)),
+    running.map((run) => mark('running', Date.parse(run.timestamp), now, `${t('status.running')} · ${shortMoment(run.timestamp)}`, { href: runAddress(run._id) })),
+    [...lane.worst].map((letter, index) => {
+      if (letter === '.' || edges[index + 1] <= from) return null;
+      const counts = countsOf(lane, index);
+      const bucket = { job: lane.job_id, from: edges[index], to: edges[index + 1], status: counts[0][0] };
+      return mark(bucket.status, bucket.from, Math.min(bucket.to, now), inWords(bucket, counts), { href: address(bucket), onclick: (/** @type {MouseEvent} */ event) => open(event, bucket) });
+    }),
+    next !== null && next > now && next < to &&
+      s('circle', { class: 'coming', cx: place(next), cy: y + ROW / 2, r: 3.5 }, s('title', null, `${name}\n${t('lanes.next', { at: shortMoment(next) })}`)),
   ]);
 }
 
-/** @param {Run} run @param {number} count @param {number} now */
-function inWords(run, count, now) {
-  const took = duration((endOf(run, now) - Date.parse(run.timestamp)) / 1000);
-  const one = `${t(`status.${run.status}`)} · ${shortMoment(run.timestamp)} · ${took}`;
-  return count > 1 ? `${t('lanes.many', { n: count })} ${one}` : one;
-}
+/** @param {{ from: number, to: number }} bucket @param {[import('../model/lanes.js').Outcome, number][]} counts */
+const inWords = ({ from, to }, counts) =>
+  `${shortMoment(from)} – ${shortMoment(to)} · ${counts.map(([status, count]) => `${t(`status.${status}`)} ${number(count)}`).join(' · ')}`;

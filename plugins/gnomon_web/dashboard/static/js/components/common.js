@@ -5,8 +5,6 @@ import { address } from '../core/router.js';
 import { now } from '../model/clock.js';
 import { clean } from '../model/sanitize.js';
 import { isOver } from '../model/fold.js';
-import { remaining } from '../model/progress.js';
-import { typical } from '../model/typical_durations.js';
 import { fullMoment, milliseconds, number, relative, shortMoment, wholeDuration } from '../i18n/format.js';
 import { t, word } from '../i18n/index.js';
 import { icon } from './icons.js';
@@ -79,15 +77,19 @@ export function items(run) {
   return `${done} / ${all}`;
 }
 
-/** The estimated time left, as text; none for a run that is asked to stop. @param {Run} run */
+/** The time left as the server estimates it, a range that is counted down; for a run that is asked to stop, what it waits for. @param {Run} run */
 export function timeLeft(run) {
   if (run.cancel_requested) return stopping(run);
-  const usual = typical(run.job_id)?.p50 ?? null;
-  const percent = isSilent(run) ? null : run.progress;
-  const seconds = remaining({ percent, elapsed: elapsed(run), typical: usual });
-  if (seconds !== null) return t('run.left', { t: wholeDuration(Math.ceil(seconds)) });
-  return usual === null ? '' : t('run.longer', { t: wholeDuration(usual) });
+  if (!run.eta) return '';
+  const { low, high, at } = run.eta;
+  const passed = ((run.as_of ?? now.value) - Date.parse(at)) / 1000;
+  const [least, most] = [low, high].map((seconds) => Math.max(Math.round(seconds - passed), 0));
+  const [from, to] = [least, most].map((seconds) => wholeDuration(seconds, true));
+  return most === 0 ? t('run.left.none') : least === 0 ? t('run.left.most', { t: to }) : from === to ? t('run.left', { t: to }) : t('run.left.range', { a: from, b: to });
 }
+
+/** What the time left is estimated from, for titles. @param {Run} run */
+export const basisOfTimeLeft = (run) => (run.eta && !run.cancel_requested ? t('eta', { from: word('eta', run.eta.basis.replaceAll(' ', '.')) }) : null);
 
 /** @param {string} id @param {any} [text] */
 export const jobLink = (id, text) => h('a', { href: address(`/jobs/${encodeURIComponent(id)}`) }, text ?? id);

@@ -30,6 +30,7 @@ export const zhPages = {
 
   'run.lingering.text': '此次执行的代码仍在运行，结束前会一直占用槽位。', 'run.lingering.thread': '此次执行的代码仍在运行，因为线程无法强制终止。它会一直占用槽位，直到自行结束。', 'run.earlier': '上一次', 'run.later': '下一次', 'run.gone': '无法显示此次执行', 'run.unknown': '执行不存在', 'run.unknown.text': '没有执行使用此编号。超过保留期限的执行会被删除。', 'run.rewound': '正在显示事件 #{at}（{time}）时的状态。', 'run.before': '当时还没有这次执行。', 'run.present': '回到现在',
   'parameters': '参数', 'parameters.none': '没有参数。', 'result': '返回值',
+  'eta.checked': '此任务已核对 {n} 次执行，其中 {m} 次在估算范围内结束；与范围中点平均相差 {t}。',
   'fact.id': '执行编号', 'fact.due': '计划时间', 'fact.recorded': '记录时间', 'fact.late': '延迟', 'fact.ended': '结束时间', 'fact.reason': '原因', 'fact.detail': '说明', 'fact.count': '涵盖触发次数', 'fact.cancelled.by': '终止者',
   'fact.attempt': '第几次尝试', 'fact.retry.of': '前一次执行', 'fact.snoozes': '此前推迟次数', 'fact.snoozed.until': '推迟至', 'fact.snoozed.to': '再次执行', 'fact.triggered.by': '触发来源', 'fact.force': '跳过守卫', 'fact.runner': '执行方式', 'fact.node': '节点', 'fact.late.result': '迟到的结果',
   'error': '错误', 'traceback': '错误堆栈', 'traceback.folded': '库代码 {n} 帧', 'traceback.repeated': '… 以上 {n} 帧重复 {m} 次', 'traceback.repeated.one': '… 上一帧重复 {m} 次',

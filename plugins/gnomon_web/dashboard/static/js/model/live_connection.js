@@ -21,6 +21,7 @@ const WRONG_ORIGIN = 4403;
  * @property {(frame: Snapshot) => void} snapshot
  * @property {(frame: Delta) => void} delta
  * @property {(frame: { execution_id: string, lines: import('../types.d.ts').LogLine[], first: number }) => void} log
+ * @property {(frame: { etas: Record<string, import('../types.d.ts').Eta | null> }) => void} etas
  * @property {(frame: { now?: string, version?: string, health?: import('../types.d.ts').Health }) => void} anyFrame every frame carries the time
  * @property {() => Promise<'there' | 'refused' | 'away'>} probe a cheap request: does the server answer, and does it accept the session?
  */
@@ -114,6 +115,8 @@ export class LiveConnection {
       const events = frame.events.filter((/** @type {any} */ event) => event.position > after);
       this.position = Math.max(after, frame.seq);
       this.listeners.delta({ ...frame, events });
+    } else if (frame.t === 'etas') {
+      this.listeners.etas(frame);
     } else if (frame.t === 'log') {
       this.listeners.log(frame);
     }

@@ -1,4 +1,4 @@
-// Fold progress, exactly as gnomon.domain.progress does: percentage, steps, items, and the remaining time.
+// Fold progress, exactly as gnomon.domain.progress does: percentage, steps and items.
 
 /** @typedef {import('../types.d.ts').Step} Step */
 /** @typedef {import('../types.d.ts').ProgressView} ProgressView */
@@ -48,19 +48,6 @@ export function advance(view, event) {
 export function finish(view, succeeded, at) {
   const steps = view.steps.map((step) => closeStep(step, succeeded ? 'completed' : 'failed', at));
   return { ...view, steps, percent: succeeded ? 100 : view.percent };
-}
-
-/**
- * Estimate the remaining seconds: from past runs first, increasingly from the run's own rate.
- * @param {{ percent: number | null, elapsed: number, typical: number | null }} known @returns {number | null} null if unknown
- */
-export function remaining({ percent, elapsed, typical }) {
-  const done = (percent ?? 0) / 100;
-  const fromRate = done > 0 ? elapsed / done : null;
-  let total = fromRate ?? typical;
-  if (fromRate !== null && typical !== null) total = (1 - done) * typical + done * fromRate;
-  if (total === null || (fromRate === null && total < elapsed)) return null; // longer than usual, and no rate to go by
-  return Math.max(total - elapsed, 0);
 }
 
 /** @type {Omit<Step, 'name'>} */

@@ -40,6 +40,7 @@ export function connect() {
       store.loadSnapshot(frame);
     }),
     delta: store.applyDelta,
+    etas: store.applyEtas,
     log: (frame) => logListeners.forEach((listener) => listener(frame)),
     anyFrame: ({ now, version, health }) => batch(() => {
       if (now) syncClock(now);

@@ -25,6 +25,8 @@ export const jobTotals = signal({ jobs: 0, paused: 0 });
 const unlisted = signal({ running: 0, scheduled: 0 });
 /** @type {Signal<import('../types.d.ts').Health>} */
 export const health = signal({});
+/** The tags of the calls that plugins add to the server, such as `alerts`. */
+export const contributed = signal(/** @type {string[]} */ ([]));
 /** Whether a snapshot was received. */
 export const isReady = signal(false);
 /** The number of snapshots: lists fetched over REST are fetched again when it changes. */
@@ -86,6 +88,7 @@ export function loadSnapshot(frame) {
     activeIds.value = newestFirst(frame.running.filter((run) => !ended.has(run._id))).map((run) => run._id);
     finishedIds.value = newestFirst(frame.recent).map((run) => run._id);
     health.value = frame.health ?? {};
+    contributed.value = frame.contributed ?? [];
     jobTotals.value = frame.totals ?? { jobs: frame.jobs.length, paused: frame.jobs.filter((job) => job.paused).length };
     const running = frame.running.filter((run) => run.status === 'running').length;
     unlisted.value = { running: Math.max((frame.totals?.running ?? 0) - running, 0), scheduled: Math.max((frame.totals?.scheduled ?? 0) - (frame.running.length - running), 0) };
@@ -147,6 +150,16 @@ export function addJobs(found) {
   batch(() => {
     for (const job of found) if (!jobs.has(job.id)) setIn(jobs, job.id, job); // an event may have brought a newer one
     updateJobIds();
+  });
+}
+
+/** Replace the estimates that changed. @param {{ etas: Record<string, import('../types.d.ts').Eta | null> }} frame */
+export function applyEtas({ etas }) {
+  batch(() => {
+    for (const [id, eta] of Object.entries(etas)) {
+      const known = runs.get(id);
+      if (known) known.value = { ...known.peek(), eta };
+    }
   });
 }
 

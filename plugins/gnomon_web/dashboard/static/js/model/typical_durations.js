@@ -1,7 +1,6 @@
 // Typical durations of a job's runs: requested when first shown, and again after two minutes.
 import { signal } from '../core/signals.js';
 import { get } from './api.js';
-import { quantile } from './event_groups.js';
 
 /** @typedef {import('../types.d.ts').Statistics} Statistics */
 
@@ -16,22 +15,12 @@ export function typical(job) {
   known.set(job, entry);
   if (performance.now() - entry.at > FRESH_MS) {
     entry.at = performance.now();
-    readFigures(job).then(
+    get(`/scheduler/jobs/${encodeURIComponent(job)}/execution-stats`).then(
       (figures) => (entry.figures.value = figures),
-      () => {}, // without statistics there is only no estimate
+      () => {}, // without statistics there are no figures
     );
   }
   return entry.figures.value;
-}
-
-/** Read the statistics; if the server has no quantiles, compute them from the newest successes. @param {string} job @returns {Promise<Statistics>} */
-async function readFigures(job) {
-  const path = `/scheduler/jobs/${encodeURIComponent(job)}`;
-  const figures = await get(`${path}/execution-stats`);
-  if (figures.p50 !== null || figures.success === 0) return figures;
-  const page = await get(`${path}/executions`, { status: 'success', limit: 100 });
-  const took = page.items.map((/** @type {import('../types.d.ts').Run} */ run) => run.execution_time ?? 0);
-  return { ...figures, p50: quantile(took, 0.5), p95: quantile(took, 0.95) };
 }
 
 /** Request the statistics again on the next read. @param {string} job */

@@ -14,7 +14,7 @@ import { cancelRunsOfButton } from '../components/operator_actions.js';
 import { newJobButton } from '../components/job_actions.js';
 import { icon } from '../components/icons.js';
 import { subject, ofJob } from '../components/menu.js';
-import { badge, choice, empty, failure, moment, skeleton } from '../components/common.js';
+import { badge, choice, empty, failure, moment, skeleton, timeLeft } from '../components/common.js';
 import { longTable } from '../components/long_table.js';
 import { duration, number, relative } from '../i18n/format.js';
 import { t } from '../i18n/index.js';
@@ -180,9 +180,15 @@ function recentBars(known) {
   return known.error ? h('span', { class: 'faint', title: clean(known.error.message) }, t('spark.failed')) : spark(known.runs);
 }
 
+/** @param {string} id of a run */
+function leftOf(id) {
+  const run = store.runOf(id);
+  return run ? timeLeft(run) : '';
+}
+
 /** @param {Job} job */
 function lastRun(job) {
-  if (job.running.length > 0) return badge('running');
+  if (job.running.length > 0) return h('div', { class: 'last' }, badge('running'), h('small', null, () => leftOf(job.running[0])));
   const last = job.last_execution;
   if (!last) return h('span', { class: 'faint' }, t('never'));
   return h('div', { class: 'last' }, badge(last.status), h('small', null, moment(last.timestamp, relative), last.execution_time === null ? '' : ` · ${duration(last.execution_time)}`));

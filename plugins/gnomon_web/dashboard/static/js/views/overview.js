@@ -1,27 +1,25 @@
 // The overview: active runs, alerts, the next fires, and the last day.
 import { each, h } from '../core/dom.js';
 import { computed, effect, signal, untracked } from '../core/signals.js';
-import { address, refine, route } from '../core/router.js';
+import { address, go, refine, route } from '../core/router.js';
 import { now } from '../model/clock.js';
 import { dayCounts, LAST_DAY } from '../model/day_counts.js';
-import { finishedRuns, MAX_CHART_RUNS } from '../model/finished_runs.js';
+import { edgesOf, timelineOf } from '../model/lanes.js';
 import * as store from '../model/store.js';
 import { lanesChart, lanesTable } from '../charts/lanes.js';
 import { cancelButton } from '../components/actions.js';
 import { icon } from '../components/icons.js';
 import { subject, ofJob, ofRun } from '../components/menu.js';
-import { choice, elapsed, empty, failure, items, jobLink, moment, panel, progressBar, runAddress, runBadge, sized, steps, timeLeft, waitingFor } from '../components/common.js';
-import { cutNote } from '../components/table.js';
+import { basisOfTimeLeft, choice, elapsed, empty, failure, items, jobLink, moment, panel, progressBar, runAddress, runBadge, sized, steps, timeLeft, waitingFor } from '../components/common.js';
 import { clean } from '../model/sanitize.js';
-import { number, relative, wholeDuration } from '../i18n/format.js';
+import { number, relative, shortMoment, wholeDuration } from '../i18n/format.js';
 import { t } from '../i18n/index.js';
 import { alertList, current } from './alerts.js';
 import { lazily } from './lazily.js';
 
 const MOST_ROWS = 12; // unfinished runs
-const MOST_LANES = 40;
 const HOUR = 3_600_000;
-const WINDOWS = /** @type {Record<string, number>} */ ({ '1h': HOUR, '6h': 6 * HOUR, '24h': 24 * HOUR, '7d': 168 * HOUR });
+const WINDOWS = /** @type {Record<string, number>} */ ({ '1h': HOUR, '6h': 6 * HOUR, '24h': 24 * HOUR, '7d': 168 * HOUR, '30d': 720 * HOUR });
 const AHEAD = 0.08; // share of the window after now
 
 const firstVisit = lazily(() => import('./first_visit.js').then((found) => found.firstVisit));
@@ -36,7 +34,7 @@ function board() {
     h('h1', { class: 'sr', tabindex: -1 }, t('nav.overview')),
     counters(),
     h('div', { class: 'columns' }, [
-      h('div', { class: 'wide' }, [runningNow(), dayTimeline()]),
+      h('div', { class: 'wide' }, [runningNow(), timeline()]),
       h('div', { class: 'narrow' }, [attention(), comingUp()]),
     ]),
   ]);
@@ -86,7 +84,7 @@ function runningRow(id) {
     h('footer', null, [
       h('span', { class: 'num' }, () => items(read())),
       h('span', { class: 'message' }, () => clean([read().progress_message, read().current_item].filter(Boolean).join(' · '))),
-      h('span', { class: 'num left' }, () => (isRunning.value ? timeLeft(read()) : read().status === 'scheduled' ? waitingFor(read()) : '')),
+      h('span', { class: 'num left', title: () => basisOfTimeLeft(read()) }, () => (isRunning.value ? timeLeft(read()) : read().status === 'scheduled' ? waitingFor(read()) : '')),
     ]),
   ]);
 }
@@ -122,57 +120,79 @@ function attention() {
   ]);
 }
 
-function dayTimeline() {
+/** The timeline of the window in the address; each window reads its own lanes. */
+function timeline() {
   const chosen = () => (WINDOWS[route.value.query.window ?? ''] ? route.value.query.window : '24h');
-  const span = computed(() => WINDOWS[chosen()]);
-  const loaded = computed(() => finishedRuns({ since: new Date(now.peek() - span.value).toISOString() }, MAX_CHART_RUNS));
-  const picture = signal({ finished: loaded.peek().peek(), at: now.peek(), span: span.peek() });
-  effect(() => {
-    // Redrawn when runs change, at most once a second; as time passes, once per pixel.
-    const [at, source] = [now.value, loaded.value];
-    const state = source.peek().loading ? source.value : source.peek();
-    const before = picture.peek();
-    if (state !== before.finished || Math.abs(at - before.at) > span.value / 800) picture.value = { finished: state, at, span: span.value };
-  });
-  const lanes = computed(() => lanesOf(picture.value.finished.runs, picture.value.at - picture.value.span));
-  return panel(t('timeline'), [h('div', { class: 'lane-grid', 'aria-busy': () => picture.value.finished.loading && 'true' }, [
-    each(h('ul', { class: 'lane-names' }), () => lanes.value.map((lane) => lane.id), (id) =>
-      h('li', { class: () => (store.jobOf(id)?.paused ? 'paused' : '') }, jobLink(id, () => store.jobName(id)))),
-    sized((width) => chart(lanes.value, picture.value, width)),
-  ]), lanesTable(() => ({ lanes: lanes.value, now: picture.value.at })), () => cutNote(picture.value.finished), () => store.jobTotals.value.jobs > lanes.value.length && h('p', { class: 'quiet-line' }, t('lanes.cut', { n: number(lanes.value.length), m: number(store.jobTotals.value.jobs) }), ' ', h('a', { href: address('/jobs') }, t('lanes.all')))], {
+  const key = computed(chosen);
+  return panel(t('timeline'), () => {
+    const span = WINDOWS[key.value];
+    return untracked(() => h('div', null, lanesOf(span)));
+  }, {
     class: 'timeline',
     tools: choice(t('timeline.window'), Object.keys(WINDOWS).map((key) => [key, t(/** @type {any} */ (`window.${key}`))]), chosen, (value) => refine({ window: value === '24h' ? null : value }, { replace: true })),
   });
 }
 
-/** @param {import('../charts/lanes.js').Lane[]} lanes @param {{ finished: import('../model/finished_runs.js').FinishedRuns, at: number, span: number }} picture @param {number} width */
-function chart(lanes, { finished: { runs, complete, error, loading }, at, span }, width) {
-  if (error) return failure(error, () => (store.generation.value += 1));
-  const oldest = runs.at(-1);
-  const knownFrom = complete ? -Infinity : loading || !oldest ? at : Date.parse(oldest.timestamp);
-  return lanesChart({ lanes, from: at - span, now: at, to: at + span * AHEAD, width, knownFrom, address: (run) => runAddress(run._id) });
-}
-
-/** @param {store.Run[]} finished @param {number} from */
-function lanesOf(finished, from) {
-  /** @type {Map<string, store.Run[]>} */
-  const byJob = new Map(store.jobIds.value.map((id) => [id, []]));
-  const active = store.runningIds.value.map((id) => /** @type {store.Run} */ (store.runs.get(id)?.peek()));
-  for (const run of [...finished, ...active]) {
-    if (run && Date.parse(run.updated_at) >= from && run.status !== 'scheduled') byJob.set(run.job_id, [...(byJob.get(run.job_id) ?? []), run]);
-  }
-  return mostUrgent([...byJob]).map(([id, runs]) => {
-    const job = store.jobOf(id);
-    return { id, name: store.jobName(id), runs, next: job?.next_run_time ? Date.parse(job.next_run_time) : null, paused: job?.paused ?? false };
+/** @param {number} span */
+function lanesOf(span) {
+  const found = timelineOf(span);
+  const moment = signal(now.peek());
+  effect(() => {
+    const at = now.value; // as time passes, drawn once per pixel
+    if (Math.abs(at - moment.peek()) > span / 800) moment.value = at;
   });
+  const shown = computed(() => (found.value.lanes?.lanes ?? []).map(shownLane));
+  return [
+    () => found.value.error && failure(found.value.error, () => (store.generation.value += 1)),
+    h('div', { class: 'lane-grid', 'aria-busy': () => found.value.loading && 'true' }, [
+      each(h('ul', { class: 'lane-names' }), () => shown.value.map(({ lane }) => /** @type {string} */ (lane.job_id)), (id) =>
+        h('li', { class: () => (store.jobOf(id)?.paused ? 'paused' : '') }, jobLink(id, () => shown.value.find(({ lane }) => lane.job_id === id)?.name ?? id))),
+      sized((width) => chart(found.value.lanes, shown.value, { now: moment.value, span, width })),
+    ]),
+    lanesTable(() => shown.value),
+    () => found.value.lanes && lanesNotes(found.value.lanes, now.peek() - span),
+  ];
 }
 
-/** Of too many lanes those that matter: with failures, with missed fires, then those that ran last. @param {[string, store.Run[]][]} lanes */
-function mostUrgent(lanes) {
-  if (lanes.length <= MOST_LANES) return lanes;
-  const has = (/** @type {store.Run[]} */ runs, /** @type {string} */ status) => Number(runs.some((run) => run.status === status));
-  const newest = (/** @type {store.Run[]} */ runs) => runs.reduce((last, run) => (run.timestamp > last ? run.timestamp : last), '');
-  const ranked = lanes.map((lane) => ({ lane, failed: has(lane[1], 'failed'), missed: has(lane[1], 'missed'), at: newest(lane[1]) }));
-  ranked.sort((a, b) => b.failed - a.failed || b.missed - a.missed || (a.at < b.at ? 1 : -1));
-  return ranked.slice(0, MOST_LANES).map(({ lane }) => lane).sort(([a], [b]) => (a < b ? -1 : 1));
+/** A lane with what the page knows of its job: its runs of now, and its next fire. @param {import('../types.d.ts').Lane} lane @returns {import('../charts/lanes.js').ShownLane} */
+function shownLane(lane) {
+  const id = /** @type {string} */ (lane.job_id);
+  const job = store.jobOf(id);
+  const running = store.runningIds.value.map((run) => /** @type {store.Run} */ (store.runs.get(run)?.peek())).filter((run) => run?.job_id === id);
+  return { lane, name: job ? store.jobName(id) : lane.name || id, running, next: job?.next_run_time ? Date.parse(job.next_run_time) : null };
+}
+
+/** @param {import('../types.d.ts').Lanes | null} lanes @param {import('../charts/lanes.js').ShownLane[]} shown @param {{ now: number, span: number, width: number }} frame */
+function chart(lanes, shown, { now, span, width }) {
+  if (!lanes) return null;
+  const knownFrom = knownFromOf(lanes);
+  return lanesChart({ lanes: shown, all: lanes.all, edges: edgesOf(lanes), knownFrom, from: now - span, now, to: now + span * AHEAD, width, runAddress, address: (bucket) => address('/runs', bucketQuery(bucket)), open: openBucket });
+}
+
+/** Before this moment not all is known: 0 where all is. @param {import('../types.d.ts').Lanes} lanes */
+const knownFromOf = (lanes) => Date.parse(lanes.newest?.since ?? lanes.all.complete_from ?? '') || 0;
+
+/** @param {import('../charts/lanes.js').Bucket} bucket */
+const bucketQuery = ({ job, from, to, status }) => ({ job_id: job, status, since: new Date(from).toISOString(), until: new Date(to).toISOString() });
+
+/** Open the runs of a bucket; a link that is opened elsewhere shows those that also began in it. @param {MouseEvent} event @param {import('../charts/lanes.js').Bucket} bucket */
+async function openBucket(event, bucket) {
+  if (event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  const { runsOfBucket } = await import('../model/bucket_runs.js');
+  const found = await runsOfBucket(bucket).catch(() => ({ query: bucketQuery(bucket) }));
+  if ('run' in found) go(`/runs/${found.run}`);
+  else go('/runs', found.query);
+}
+
+/** What the timeline leaves out. @param {import('../types.d.ts').Lanes} lanes @param {number} from */
+function lanesNotes(lanes, from) {
+  const [knownFrom, { cut, newest }] = [knownFromOf(lanes), lanes];
+  const count = lanes.lanes.length;
+  return [
+    cut.jobs > 0 && h('p', { class: 'quiet-line' }, t('lanes.cut', { n: number(count), m: number(count + cut.jobs), r: number(cut.runs) }), ' ', h('a', { href: address('/jobs') }, t('lanes.all'))),
+    newest?.since && h('p', { class: 'quiet-line' }, t('lanes.newest', { n: number(newest.runs), m: number(newest.total), at: shortMoment(knownFrom) })),
+    !newest && knownFrom > from && h('p', { class: 'quiet-line' }, t('lanes.known', { at: shortMoment(knownFrom) })),
+    count === 0 && h('p', { class: 'quiet-line' }, t('lanes.none')),
+  ];
 }

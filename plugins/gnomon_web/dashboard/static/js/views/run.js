@@ -8,13 +8,14 @@ import { clean } from '../model/sanitize.js';
 import { fold, hasStarted, isOver } from '../model/fold.js';
 import { connection } from '../model/session.js';
 import * as store from '../model/store.js';
+import { typical } from '../model/typical_durations.js';
 import { cancelButton, hideButton, markFailedButton, triggerButton } from '../components/actions.js';
 import { icon } from '../components/icons.js';
 import { whyAddress } from '../components/run_difference.js';
 import { stepsOf, waterfall, waterfallTable } from '../charts/waterfall.js';
 import { now } from '../model/clock.js';
 import { ofRun, rerunOf, subject } from '../components/menu.js';
-import { elapsed, empty, facts, failure, items, jobLink, json, moment, nothingHere, panel, progressBar, runAddress, runBadge, skeleton, timeLeft, tries, waitingFor } from '../components/common.js';
+import { basisOfTimeLeft, elapsed, empty, facts, failure, items, jobLink, json, moment, nothingHere, panel, progressBar, runAddress, runBadge, skeleton, timeLeft, tries, waitingFor } from '../components/common.js';
 import { dateAndTime, duration, fullMoment, number, wholeDuration } from '../i18n/format.js';
 import { t, word } from '../i18n/index.js';
 import { errorPanel } from './error.js';
@@ -36,7 +37,8 @@ export function runView(id) {
     const shown = events.value.filter((event) => rewound.value === null || event.position <= rewound.value);
     const folded = asOf(fold(shown), rewound.value === null ? undefined : shown.at(-1)?.at);
     const known = rewound.value === null ? store.runOf(id) : null;
-    return known && (folded === null || known.version > folded.version) ? whole(known, folded) : folded;
+    if (known && (folded === null || known.version > folded.version)) return whole(known, folded);
+    return known && folded ? { ...folded, eta: known.eta } : folded;
   });
   const isKnown = computed(() => run.value !== null);
   onDispose(connection().subscribe(`run:${id}`));
@@ -184,9 +186,16 @@ const progressPanel = (read) =>
     () => (read().steps.length > 0 ? [waterfall(stepsOf(read(), read().as_of ?? now.value)), waterfallTable(() => stepsOf(read(), now.peek()))] : null),
     h('p', { class: 'message' }, [
       h('span', null, () => clean([read().progress_message, read().current_item].filter(Boolean).join(' · '))),
-      h('span', { class: 'num left' }, () => (read().status === 'running' && read().as_of === undefined ? timeLeft(read()) : '')),
+      h('span', { class: 'num left', title: () => basisOfTimeLeft(read()) }, () => (read().status === 'running' && read().as_of === undefined ? timeLeft(read()) : '')),
     ]),
+    () => read().as_of === undefined && basisOfTimeLeft(read()) && accuracyOfTimeLeft(read()),
   ]);
+
+/** How well the time left of earlier runs was estimated, at their start or after half of their work. @param {Run} run */
+function accuracyOfTimeLeft(run) {
+  const checks = typical(run.job_id)?.eta_accuracy?.[(run.progress ?? 0) < 50 ? 'start' : 'halfway'];
+  return checks && checks.runs > 0 && h('p', { class: 'quiet-line' }, t('eta.checked', { n: number(checks.runs), m: number(checks.inside), t: duration(checks.mean_error) }));
+}
 
 /** @param {() => Run} read */
 const details = (read) =>

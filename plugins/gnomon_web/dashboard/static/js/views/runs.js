@@ -13,7 +13,7 @@ import { longTable } from '../components/long_table.js';
 import { copyLink } from '../components/copy_link.js';
 import { cancelShownButton } from '../components/operator_actions.js';
 import { subject, ofRun } from '../components/menu.js';
-import { elapsed, empty, failure, items, moment, progressBar, runAddress, runBadge, skeleton, tries } from '../components/common.js';
+import { basisOfTimeLeft, elapsed, empty, failure, items, moment, progressBar, runAddress, runBadge, skeleton, timeLeft, tries } from '../components/common.js';
 import { duration, number, periodInWords, wholeDuration } from '../i18n/format.js';
 import { t } from '../i18n/index.js';
 import { searchField } from './jobs.js';
@@ -224,6 +224,8 @@ function runRow(id, read) {
   const message = computed(() => clean((isRunning.value ? read().progress_message : read().error_message) ?? ''));
   const began = computed(() => read().timestamp);
   const done = computed(() => items(read()) || '–');
+  const left = computed(() => timeLeft(read()));
+  const basis = computed(() => basisOfTimeLeft(read()));
   return h('tr', { 'data-row': id, ref: subject(() => ofRun(read())) }, [
     h('td', null, () => state.value && untracked(() => runBadge(read()))),
     h('th', { scope: 'row' }, [
@@ -231,7 +233,7 @@ function runRow(id, read) {
       h('small', null, () => message.value || h('span', { class: 'mono' }, id)),
     ]),
     h('td', { class: 'num', 'data-label': t('col.started') }, () => moment(began.value)),
-    h('td', { class: 'num', 'data-label': t('col.duration') }, () => (isRunning.value ? wholeDuration(elapsed(untracked(read))) : duration(read().execution_time))),
+    h('td', { class: 'num', 'data-label': t('col.duration') }, () => (isRunning.value ? [wholeDuration(elapsed(untracked(read))), ' ', h('small', { title: basis.value }, left.value)] : duration(read().execution_time))),
     h('td', { 'data-label': t('col.progress') }, () => (isRunning.value ? untracked(() => progressBar(read, `${t('progress')}: ${job_name}`)) : h('span', { class: 'num faint' }, done.value))),
     h('td', { class: 'faint', 'data-label': t('col.by') }, startedBy(untracked(read))),
   ]);

@@ -1,0 +1,117 @@
+// The timeline of all jobs by buckets of time, as the server counts them; until it is read again, events are added to it.
+import { effect, onDispose, signal } from '../core/signals.js';
+import { get } from './api.js';
+import { now } from './clock.js';
+import * as store from './store.js';
+
+/** @typedef {import('../types.d.ts').Lane} Lane */
+/** @typedef {import('../types.d.ts').Lanes} Lanes */
+/** @typedef {import('../types.d.ts').LogEvent} LogEvent */
+/** @typedef {typeof WORST_FIRST[number]} Outcome */
+/** @typedef {{ lanes: Lanes | null, error: Error | null, loading: boolean }} Timeline */
+
+const MOST_LANES = 20;
+const BUCKETS = 100; // a few more than 96, so that a day has quarters of an hour
+const SOON_MS = 10_000; // until it is read again
+const KEPT_ENDS = 2_000; // more than the server counts while it answers
+
+export const WORST_FIRST = /** @type {const} */ (['failed', 'missed', 'cancelled', 'success']); // from the worst to the best
+const END_OF = /** @type {Record<string, Outcome>} */ ({ succeeded: 'success', failed: 'failed', missed: 'missed', cancelled: 'cancelled' });
+
+/**
+ * The timeline of the last `span` milliseconds; call it in a scope. It is read again when time reaches the end of its
+ * last bucket, and after a moment when a job has ended that has no lane.
+ * @param {number} span @returns {ReturnType<typeof signal<Timeline>>}
+ */
+export function timelineOf(span) {
+  const found = signal(/** @type {Timeline} */ ({ lanes: null, error: null, loading: true }));
+  const turn = signal(0);
+  let timer = 0;
+  /** @type {LogEvent[]} ends since the last request: its answer may have come before them */
+  let ends = [];
+  effect(() => {
+    turn.value;
+    store.generation.value; // a snapshot may have skipped events
+    clearTimeout(timer);
+    timer = 0;
+    const abort = new AbortController();
+    found.value = { ...found.peek(), loading: true };
+    const { position } = store.about.peek();
+    const from = new Date(now.peek() - span).toISOString();
+    readLanes(from, span, position, abort.signal).then(
+      (lanes) => {
+        ends = ends.filter((event) => event.position > lanes.position && !lanes.newest?.ids.has(event.stream));
+        found.value = { lanes: withEnds(lanes, ends), error: null, loading: false };
+        if (lanes.position < position) readSoon(); // it is still counting what the page knows already
+      },
+      (error) => abort.signal.aborted || (found.value = { ...found.peek(), error, loading: false }),
+    );
+    return () => abort.abort();
+  });
+  const readSoon = () => (timer ||= setTimeout(() => (turn.value += 1), SOON_MS));
+  effect(() => {
+    const { lanes, error, loading } = found.value;
+    if (lanes && !error && !loading && now.value >= Date.parse(lanes.to)) readSoon();
+  });
+  effect(() =>
+    store.onEvents((events) => {
+      const fresh = events.filter((event) => event.type in END_OF && !event.snoozed_until);
+      const { lanes } = found.peek();
+      if (fresh.length === 0) return;
+      ends = [...ends, ...fresh].slice(-KEPT_ENDS);
+      if (!lanes) return;
+      found.value = { ...found.peek(), lanes: withEnds(lanes, fresh) };
+      if (fresh.some((event) => !lanes.lanes.some((lane) => lane.job_id === event.job_id))) readSoon();
+    }),
+  );
+  onDispose(() => clearTimeout(timer));
+  return found;
+}
+
+/** Where nothing counts runs, the newest ones are read instead. @param {string} from @param {number} span @param {number} position @param {AbortSignal} signal @returns {Promise<Lanes>} */
+async function readLanes(from, span, position, signal) {
+  const begin = Date.parse(from);
+  if (store.contributed.peek().includes('statistics')) return get('/scheduler/lanes', { from, to: new Date(begin + span).toISOString(), buckets: BUCKETS, jobs: MOST_LANES }, signal);
+  const { lanesOfRuns } = await import('./lanes_of_runs.js');
+  return lanesOfRuns({ from: begin, span, position, buckets: BUCKETS, most: MOST_LANES }, signal);
+}
+
+/** The begins of all buckets and the end of the last one, in milliseconds. @param {Lanes} lanes @returns {number[]} */
+export function edgesOf(lanes) {
+  const begin = Date.parse(lanes.from);
+  const starts = lanes.starts?.map((at) => Date.parse(at)) ?? Array.from({ length: lanes.buckets }, (_, bucket) => begin + bucket * lanes.bucket_s * 1000);
+  return [...starts, Date.parse(lanes.to)];
+}
+
+/** The runs of a bucket by status, from the worst. @param {Lane} lane @param {number} bucket @returns {[Outcome, number][]} */
+export const countsOf = (lane, bucket) =>
+  WORST_FIRST.flatMap((status) => (lane[status]?.[bucket] ? [/** @type {[Outcome, number]} */ ([status, lane[status][bucket]])] : []));
+
+/** All runs of a lane. @param {Lane} lane */
+export const runsOfLane = ({ total }) => total.success + total.failed + total.missed + total.cancelled;
+
+/** Add runs that ended after the position of the answer. @param {Lanes} lanes @param {LogEvent[]} ends @returns {Lanes} */
+export function withEnds(lanes, ends) {
+  const edges = edgesOf(lanes);
+  const next = { ...lanes, all: copyOf(lanes.all), others: lanes.others && copyOf(lanes.others), lanes: lanes.lanes.map(copyOf) };
+  for (const event of ends) {
+    const bucket = edges.findLastIndex((edge) => edge <= Date.parse(event.at));
+    if (bucket < 0 || bucket >= lanes.buckets) continue;
+    const own = next.lanes.find((lane) => lane.job_id === event.job_id) ?? next.others;
+    for (const lane of own ? [next.all, own] : [next.all]) addEnd(lane, bucket, END_OF[event.type], event.count ?? 1);
+  }
+  return next;
+}
+
+/** @param {Lane} lane @returns {Lane} */
+const copyOf = (lane) => ({ ...lane, total: { ...lane.total } });
+
+/** @param {Lane} lane @param {number} bucket @param {Outcome} status @param {number} count */
+function addEnd(lane, bucket, status, count) {
+  const column = [...(lane[status] ?? Array.from(lane.worst, () => 0))];
+  column[bucket] += count;
+  lane[status] = column;
+  lane.total[status] += count;
+  const worst = /** @type {[string, number][]} */ (countsOf(lane, bucket))[0][0][0];
+  lane.worst = lane.worst.slice(0, bucket) + worst + lane.worst.slice(bucket + 1);
+}
