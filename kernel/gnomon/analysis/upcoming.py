@@ -9,7 +9,9 @@ from typing import Literal
 
 import msgspec
 
+from gnomon.analysis.schedule_history import Schedule
 from gnomon.domain.job_state import JobState
+from gnomon.durations import MICROSECOND
 from gnomon.errors import GnomonError
 from gnomon.jobs.diff import changed_keys, is_rescheduled
 from gnomon.jobs.job import Job
@@ -58,6 +60,24 @@ def upcoming(job: Job, state: JobState | None, now: datetime, count: int) -> Upc
     skipped = {skip.at for skip in state.skips} if state is not None else set()
     to_come = islice((fire for fire in _to_come(trigger, first, anchor, now) if fire not in skipped), count)
     return Upcoming(list(to_come), overdue=first if first <= now else None)
+
+
+def first_after(job: Job, state: JobState, moment: datetime) -> datetime | None:
+    """Return the first fire of a job's schedule after a moment, whatever was decided then; None if it is paused."""
+    try:
+        trigger = None if state.paused else job.build_trigger()
+    except GnomonError:
+        return None
+    if trigger is None:
+        return None
+    schedule = Schedule(
+        job_id=job.id, position=0, since=state.anchor, anchor=state.anchor, definition=state.definition, trigger=trigger
+    )
+    start = moment + MICROSECOND
+    begun = schedule.fires_begin(start)
+    if begun is None:  # its fires follow from those before
+        return next(iter(upcoming(job, state, moment, 1).fires), None)
+    return next((fire for fire in schedule.fires_from(start, *begun) if state.skip_of(fire) is None), None)
 
 
 def _to_come(trigger: AnchoredTrigger, first: datetime, anchor: datetime, now: datetime) -> Iterator[datetime]:

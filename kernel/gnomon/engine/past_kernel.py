@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime
 from typing import Any
 
-from gnomon.analysis.upcoming import upcoming
+from gnomon.analysis.upcoming import first_after
 from gnomon.api import JobView, KernelApi
 from gnomon.clock import SystemClock
 from gnomon.domain import events
@@ -18,9 +18,7 @@ from gnomon.domain.job_state import JobState
 from gnomon.domain.kernel_health import Health
 from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.own_copies import own_value
-from gnomon.domain.past_moment import PastMoment
 from gnomon.domain.records import ExecutionQuery, LogLine
-from gnomon.durations import MICROSECOND
 from gnomon.engine.log_analyses import LogAnalyses
 from gnomon.engine.log_queries import LogQueries, on_kernel_loop
 from gnomon.engine.logged_jobs import LoggedJobs
@@ -28,9 +26,10 @@ from gnomon.errors import PastError
 from gnomon.jobs.parameters import parameters_schema
 from gnomon.jobs.registered import RegisteredJob, own_job
 from gnomon.log_api import LogApi
+from gnomon.past.log_index import Past
 from gnomon.past.past_store import MOST_OPEN, PastStore
 from gnomon.ports import Clock
-from gnomon.stores.reading import hold_at, newest_kernel_fact
+from gnomon.stores.reading import hold_of, tells_of_a_hold
 from gnomon.text import is_writable
 
 
@@ -54,13 +53,11 @@ class PastKernel(LogQueries):
     schedule of then has.
     """
 
-    def __init__(
-        self, kernel: KernelApi, loop: asyncio.AbstractEventLoop, store: PastStore, moment: PastMoment
-    ) -> None:
-        self.clock: Clock = StandingClock(moment.at)
+    def __init__(self, kernel: KernelApi, loop: asyncio.AbstractEventLoop, store: PastStore, past: Past) -> None:
+        self.clock: Clock = StandingClock(past.moment.at)
         self.node, self.log_id, self.directory, self.plugins = kernel.node, kernel.log_id, None, ()
         self.loop = loop
-        self.moment = moment
+        self.moment, self._facts = past.moment, past.facts
         self._store = self._past = store
         self._analyses = LogAnalyses(store)
         self._jobs = LoggedJobs(())
@@ -68,12 +65,9 @@ class PastKernel(LogQueries):
 
     async def look(self) -> None:
         """Read what `health` answers from memory."""
-        until = self.moment.at + MICROSECOND
-        rewound = await self._past.rewound()
-        statuses = [one.status for one in rewound.values()]
-        fact = await newest_kernel_fact(self._store, until, _leads_or_stops)
-        hold = await hold_at(self._store, until)
-        led = not isinstance(fact, events.KernelStopped) and fact is not None
+        statuses = [one.status for one in (await self._past.rewound()).values()]
+        fact, hold = _newest(self._facts, _leads_or_stops), hold_of(_newest(self._facts, tells_of_a_hold))
+        led = fact is not None and not isinstance(fact, events.KernelStopped)
         problem = None if led else "no kernel was running then"
         self._health = Health(
             state="healthy" if led else "stopped",
@@ -137,7 +131,7 @@ class PastKernel(LogQueries):
         return JobView(
             job=own_job(registered.job),
             state=state,
-            next_fire=next(iter(upcoming(registered.job, state, self.moment.at, 1).fires), None),
+            next_fire=first_after(registered.job, state, self.moment.at),
             running=[execution.id for execution in own if execution.status == "running"],
             waiting=[execution.id for execution in reversed(own) if execution.status == "scheduled"],
             overrides=registered.body.overrides,
@@ -149,6 +143,10 @@ class PastKernel(LogQueries):
 
 def _leads_or_stops(event: Event) -> bool:
     return isinstance(event, events.KernelStarted | events.KernelLed | events.KernelStopped)
+
+
+def _newest(facts: list[Event], wanted: Callable[[Event], bool]) -> Event | None:
+    return next(filter(wanted, reversed(facts)), None)
 
 
 def _refusal(name: str) -> Callable[..., Coroutine[Any, Any, Any]]:

@@ -24,6 +24,14 @@ from gnomon.stores.reading import read_log
 
 SEGMENT = 4_000
 """Events that a question reads again, about 40 ms; a segment is longer where more runs are open."""
+_FACTS = (
+    events.KernelStarted,
+    events.KernelLed,
+    events.KernelStopped,
+    events.KernelHeld,
+    events.KernelReleased,
+)
+"""The facts that say which kernel led, and whether fires were held."""
 _ENDS = (events.Succeeded, events.Failed, events.Cancelled, events.Missed)
 
 
@@ -45,10 +53,12 @@ class Segment(msgspec.Struct):
 class Past(msgspec.Struct, frozen=True):
     """A moment, and what has to be folded again to get there: the runs that had not ended, and jobs.
 
-    `changed` are jobs that were there and have changed after it, `later` those that were added after it.
+    `changed` are jobs that were there and have changed after it, `later` those that were added after it. `facts` are
+    those about kernels up to it.
     """
 
     moment: PastMoment
+    facts: list[Event]
     open: frozenset[str]
     changed: frozenset[str]
     later: frozenset[str]
@@ -63,6 +73,7 @@ class LogIndex:
         self._open: set[str] = set()
         self._position = 0
         self._begins_at: datetime | None = None
+        self._facts: list[Event] = []
         self._reading = asyncio.Lock()
 
     @property
@@ -110,6 +121,7 @@ class LogIndex:
                 before=before[-1],
                 after=following[0] if following else None,
             ),
+            facts=[fact for fact in self._facts if fact.position <= before[-1].position],
             open=frozenset(open_runs),
             changed=frozenset(job_id for job_id, is_new in changes.items() if not is_new),
             later=frozenset(job_id for job_id, is_new in changes.items() if is_new),
@@ -132,6 +144,7 @@ class LogIndex:
         segment.last = self._position = block[-1].position
         segment.changed = _changes(block) | segment.changed
         _follow(self._open, block)
+        self._facts += [event for event in block if isinstance(event, _FACTS)]
 
 
 def _follow(open_runs: set[str], block: Sequence[Event]) -> None:

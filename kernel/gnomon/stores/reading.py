@@ -69,11 +69,16 @@ async def newest_kernel_fact(
 
 async def hold_at(store: Store, moment: datetime, window: timedelta = FIRST_LOOK_BACK) -> Hold | None:
     """Return the hold of all fires that is in force just before a moment; each start of a kernel repeats it."""
-    fact = await newest_kernel_fact(store, moment, _tells_of_a_hold, window)
+    return hold_of(await newest_kernel_fact(store, moment, tells_of_a_hold, window))
+
+
+def hold_of(fact: Event | None) -> Hold | None:
+    """Return the hold in force after the newest fact that tells of one."""
     if isinstance(fact, events.KernelStarted):
         return fact.hold
     return Hold(fact.at, fact.actor, fact.reason) if isinstance(fact, events.KernelHeld) else None
 
 
-def _tells_of_a_hold(event: Event) -> bool:
+def tells_of_a_hold(event: Event) -> bool:
+    """Return whether a fact says if fires are held."""
     return isinstance(event, events.KernelStarted | events.KernelHeld | events.KernelReleased)

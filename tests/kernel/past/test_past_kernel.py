@@ -106,3 +106,21 @@ def test_a_kernel_without_a_loop_shows_the_past_by_plain_methods() -> None:
         assert past.health().moment is not None
         with pytest.raises(PastError):
             past.pause("tick")
+
+
+async def test_the_next_fire_of_then_is_the_one_that_the_kernel_had_then() -> None:
+    clock = VirtualClock()
+    once = Job(id="once", func=tick, at=START + 31 * MINUTE, keep=True)
+    jobs = [Job(id="every", func=tick, every=Duration(minutes=7)), Job(id="cron", func=tick, cron="*/9 * * * *"), once]
+    async with make_kernel(*jobs, clock=clock) as kernel:
+        seen = {}
+        for minutes in (5, 7, 11, 9, 30):
+            await clock.advance(timedelta(minutes=minutes, seconds=1))
+            seen[clock.now()] = {view.job.id: view.next_fire for view in await kernel.jobs()}
+        await kernel.skip("every")
+        skipped = clock.now()
+        seen[skipped] = {view.job.id: view.next_fire for view in await kernel.jobs()}
+        await clock.advance(2 * HOUR)
+
+        for moment, fires in seen.items():
+            assert {view.job.id: view.next_fire for view in await (await kernel.at(moment)).jobs()} == fires

@@ -94,14 +94,19 @@ async def test_a_time_before_the_log_says_where_it_begins(open_page: Any, day: s
     await expect(page.locator(".counters")).to_be_visible()
     assert await window.inside("m.asOf('/scheduler/forecast')") == "/scheduler/forecast"
     await window.inside("m.refine({ at: '-1h' })")
-    paths = [
-        "/scheduler/forecast",
-        "/scheduler/jobs?x=1",
-        "/scheduler/lanes?from=-1h",
-        "/scheduler/jobs/a/explain",
-        "/session",
-    ]
-    assert await window.inside("arg.map(m.asOf)", paths) == [None, "/scheduler/jobs?x=1&at=-1h", *paths[2:]]
+    asked = {
+        "/scheduler/forecast": None,
+        "/scheduler/jobs?x=1": "/scheduler/jobs?x=1&at=-1h",
+        "/scheduler/jobs/a": "/scheduler/jobs/a?at=-1h",
+        "/scheduler/executions/b/events": "/scheduler/executions/b/events?at=-1h",
+        "/scheduler/executions/b/explain": "/scheduler/executions/b/explain",
+        "/scheduler/alerts/c": "/scheduler/alerts/c",
+        "/scheduler/logs?at=now": "/scheduler/logs?at=now",
+        "/scheduler/lanes?from=-2h": "/scheduler/lanes?from=-2h&to=-1h",
+        "/scheduler/jobs/a/lane?to=now": "/scheduler/jobs/a/lane?to=now",
+        "/session": "/session",
+    }
+    assert await window.inside("arg.map(m.asOf)", list(asked)) == list(asked.values())
     assert "does not know" in await window.inside("m.get('/scheduler/forecast').catch((error) => error.message)")
 
 

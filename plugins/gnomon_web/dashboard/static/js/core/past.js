@@ -5,13 +5,17 @@ import { signal } from './signals.js';
 export const past = signal('');
 
 /** The calls that answer as of a moment. */
-const ASKED = /^\/scheduler\/(past|job-states|logs|executions|history|alerts)\b|^\/scheduler\/jobs(\/[^/?]+(\/(executions|history|execution-stats|parameters))?)?(\?|$)/;
+const ASKED = /^\/scheduler\/((past|job-states|logs|history|alerts)(\?|$)|executions\b(?!\/[^/]+\/(explain|difference))|jobs(\/[^/?]+(\/(executions|history|execution-stats|parameters))?)?(\?|$))/;
+/** Timelines, which end at the moment. */
+const TIMELINES = /^\/scheduler\/(lanes|jobs\/[^/?]+\/lane)(\?|$)/;
 /** The calls that know the present alone. */
 const PRESENT = /^\/scheduler\/(.*\/)?(forecast|today|workers|queues|sample)\b/;
 
 /** A path with the moment, where the call takes one; null for a call that would answer about the present. @param {string} path */
 export function asOf(path) {
-  if (past.peek() === '' || /[?&]at=/.test(path)) return path;
+  if (past.peek() === '') return path;
   if (PRESENT.test(path)) return null;
-  return ASKED.test(path) && !/\/(explain|difference)\b/.test(path) ? `${path}${path.includes('?') ? '&' : '?'}at=${encodeURIComponent(past.peek())}` : path;
+  const key = TIMELINES.test(path) ? 'to' : ASKED.test(path) ? 'at' : '';
+  if (key === '' || new RegExp(`[?&]${key}=`).test(path)) return path;
+  return `${path}${path.includes('?') ? '&' : '?'}${key}=${encodeURIComponent(past.peek())}`;
 }
