@@ -63,3 +63,17 @@ async def test_a_cancelled_command_leaves_nothing_behind(kernel: Kernel, tmp_pat
 
     assert execution.status == "cancelled"
     await until(lambda: all(is_gone(int(pid)) for pid in pids.read_text().split()))
+
+
+async def test_a_look_inside_shows_that_the_body_waits_for_its_command(kernel: Kernel, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    run = await start(kernel, "sh", "-c", f"touch {begun}; exec sleep 1000", cancel_grace=Duration(seconds=1))
+    await until(begun.exists)
+
+    sample = await kernel.sample(run)
+    await kernel.cancel(run, actor="me")
+
+    functions = [frame.function for frame in sample.stacks[0].frames]
+    assert (functions[0], sample.problem, sample.is_shared) == ("shell", None, False)
+    assert "MonitoredProcess.exit_code" in functions
+    assert (await kernel.wait(run)).status == "cancelled"

@@ -36,7 +36,7 @@ function repetitionAt(parts, index) {
 }
 
 /** Leave out frames that only repeat those before them, as a recursion of several functions does. @param {Part[]} parts @returns {(Part | Repetition)[]} */
-function withoutRepetitions(parts) {
+export function withoutRepetitions(parts) {
   /** @type {(Part | Repetition)[]} */
   const kept = [];
   for (let index = 0; index < parts.length;) {

@@ -26,12 +26,12 @@ export function errorPanel(run) {
     ]),
     run.reason && run.reason !== 'exception' && h('p', { class: 'reason' }, word('reason', run.reason)),
     !raw && title !== message && h('pre', { class: 'long', tabindex: 0 }, message),
-    raw && h('div', { class: 'traceback', tabindex: 0, role: 'region', 'aria-label': t('traceback') }, folded(raw).map(part)),
+    raw && h('div', { class: 'traceback', tabindex: 0, role: 'region', 'aria-label': t('traceback') }, folded(raw).map(partOfTraceback)),
   ]);
 }
 
 /** @param {ReturnType<typeof folded>[number]} one */
-function part(one) {
+export function partOfTraceback(one) {
   if (one.kind === 'repetition') return h('p', { class: 'quiet-line' }, t(one.period === 1 ? 'traceback.repeated.one' : 'traceback.repeated', { n: number(one.period), m: number(one.times) }));
   if (one.kind !== 'folded') return h('pre', { class: one.kind }, one.text);
   const open = signal(false);

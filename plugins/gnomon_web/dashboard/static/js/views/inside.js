@@ -6,9 +6,11 @@ import { may } from '../model/connection_state.js';
 import { isOver } from '../model/fold.js';
 import { clean } from '../model/sanitize.js';
 import * as store from '../model/store.js';
+import { partsOf, withoutRepetitions } from '../model/traceback.js';
 import { facts, moment, panel } from '../components/common.js';
 import { duration, fullMoment, number, timeOfDay } from '../i18n/format.js';
 import { t } from '../i18n/index.js';
+import { partOfTraceback } from './error.js';
 
 /** @typedef {import('../types.d.ts').BodySample} BodySample */
 /** @typedef {import('../types.d.ts').Run} Run */
@@ -71,13 +73,16 @@ function shown(sample) {
       [t('inside.memory'), process?.memory ? t('inside.memory.of', { m: bytes(process.memory), n: bytes(process.peak_memory ?? process.memory) }) : null],
       [t('inside.process'), process ? `${process.pid}${sample.is_shared ? ` · ${t('inside.shared')}` : ''}` : null],
     ]),
-    sample.stacks.map((stack) => h('details', { open: stack === sample.stacks[0] }, h('summary', null, clean(stack.name), ' ', h('span', { class: 'quiet-line' }, t('inside.calls', { n: number(stack.frames.length + stack.left_out) }))), h('div', { class: 'traceback', tabindex: 0, role: 'region', 'aria-label': t('inside.stack', { n: clean(stack.name) }) }, calls(stack)))),
+    sample.stacks.map((stack) => h('details', { open: stack === sample.stacks[0] }, h('summary', null, clean(stack.name), ' ', h('span', { class: 'quiet-line' }, t('inside.calls', { n: number(stack.frames.length + stack.left_out) }))), h('div', { class: 'traceback', tabindex: 0, ref: showEnd, role: 'region', 'aria-label': t('inside.stack', { n: clean(stack.name) }) }, calls(stack)))),
   ];
 }
 
-/** @param {BodySample['stacks'][number]} stack @returns {any[]} */
+/** The line at which a body is stands last. @param {HTMLElement} box */
+const showEnd = (box) => void requestAnimationFrame(() => (box.scrollTop = box.scrollHeight));
+
+/** The calls as a traceback has them, the most recent one last. @param {BodySample['stacks'][number]} stack */
 function calls({ frames, left_out: leftOut }) {
-  const made = frames.map((frame) => h('pre', { class: 'frame' }, clean(`  File "${frame.file}", line ${frame.line}, in ${frame.function}${frame.source ? `\n    ${frame.source}` : ''}`)));
-  if (leftOut > 0) made.splice(frames.length / 2, 0, h('p', { class: 'quiet-line' }, t('inside.cut', { n: number(leftOut) })));
-  return made;
+  const lines = frames.map((frame) => `  File "${frame.file}", line ${frame.line}, in ${frame.function}${frame.source ? `\n    ${frame.source}` : ''}`);
+  if (leftOut > 0) lines.splice(frames.length / 2, 0, `  ${t('inside.cut', { n: number(leftOut) })}`);
+  return withoutRepetitions(partsOf(clean(lines.join('\n')))).map(partOfTraceback);
 }
