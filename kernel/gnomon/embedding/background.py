@@ -199,6 +199,7 @@ class BackgroundKernel:
     wait = _blocking(KernelApi.wait)
     wait_many = _blocking(KernelApi.wait_many)
     timing = _blocking(KernelApi.timing)
+    sample = _blocking(KernelApi.sample)
 
     # --- the log ---
 

@@ -153,7 +153,7 @@ class KernelQueries(KernelComponents):
 
     def _queued_elsewhere(self) -> int:
         """Return the number of runs that have a slot, were handed over, and have not begun."""
-        if not any(runner.is_remote for runner in self._supervisor.runners.values()):
+        if not any(runner.is_remote for runner in self._runners.values()):
             return 0
         return sum(one.handed_to is not None and not one.has_started for one in list(self._journal.live.values()))
 

@@ -126,6 +126,8 @@ async def test_commands_about_runs_do_what_they_say(kernel: Kernel) -> None:
     await kernel.wait_many([one.execution.id for one in both])
     assert await ordered(kernel, "cancel_runs", RunSelection(job_id="work"), **NAMED) == []
     with pytest.raises(GnomonError, match="has already ended"):
+        await ordered(kernel, "sample", run_id)
+    with pytest.raises(GnomonError, match="has already ended"):
         await ordered(kernel, "cancel", run_id, **NAMED)
     with pytest.raises(GnomonError, match="has already ended"):
         await ordered(kernel, "fail", run_id, "dead", actor="ann")

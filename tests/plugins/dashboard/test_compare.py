@@ -53,6 +53,7 @@ async def test_this_week_against_the_last_takes_two_clicks_and_shows_the_figures
         await expect(row).to_contain_text("slower")
         await expect(row).to_contain_text("description, by ann")
         assert (found.job_id, found.findings) == ("load", ["slower", "fails_more"])
+        assert found.shift.success_rate is not None
         await expect(row).to_contain_text(f"{found.shift.success_rate * 100:.0f} points")
         await expect(page.get_by_role("row").filter(has_text="Rare")).to_contain_text("too few runs")
         await expect(page.get_by_role("row").nth(1)).to_contain_text("All jobs")
