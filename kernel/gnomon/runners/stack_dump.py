@@ -43,7 +43,10 @@ class StackDump:
     """The file into which one child writes, from the side of the kernel."""
 
     def __init__(self) -> None:
-        self.descriptor = os.memfd_create("gnomon-stack", 0) if sys.platform == "linux" else None
+        self.descriptor: int | None = None
+        if sys.platform == "linux":
+            with suppress(OSError):  # a sandbox may forbid it: then there are no dumps
+                self.descriptor = os.memfd_create("gnomon-stack", 0)
 
     def close(self) -> None:
         """Close the file."""

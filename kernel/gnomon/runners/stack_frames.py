@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import linecache
+import stat
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 from typing import Any
 
@@ -23,6 +25,8 @@ from gnomon.text import shorten, writable
 
 DEEPEST = 10_000
 """Calls that are looked at, from the innermost one on."""
+LARGEST_SOURCE = 8 * 1024 * 1024
+"""Bytes of a file that is read as source code."""
 SOURCE_LIMIT = 200
 NAME_LIMIT = 300
 """Characters of a line of source, and of the name of a function or file."""
@@ -74,8 +78,17 @@ def with_sources(stacks: Iterable[BodyStack], hide: Callable[[str], str] = str) 
 
 
 def _with_source(frame: StackFrame, hide: Callable[[str], str]) -> StackFrame:
-    source = linecache.getline(frame.file, frame.line).strip()
+    source = linecache.getline(frame.file, frame.line).strip() if _is_source(frame.file) else ""
     return replace(frame, source=hide(shorten(source, SOURCE_LIMIT)))
+
+
+def _is_source(file: str) -> bool:
+    """Whether a file can be read as source code: code may be compiled with any name, such as that of a device."""
+    try:
+        status = Path(file).stat()
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size <= LARGEST_SOURCE
 
 
 def _stack(name: str, innermost_first: Iterable[StackFrame]) -> BodyStack:

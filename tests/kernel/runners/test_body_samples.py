@@ -26,9 +26,10 @@ from gnomon import (
     UnknownExecutionError,
     hookimpl,
 )
-from gnomon.domain.body_sample import MOST_FRAMES, BodySample, BodyStack
+from gnomon.domain.body_sample import MOST_FRAMES, BodySample, BodyStack, StackFrame
 from gnomon.engine import body_samples
 from gnomon.runners import child_samples
+from gnomon.runners.stack_frames import LARGEST_SOURCE, with_sources
 
 BODIES = Path(__file__).parents[2] / "fixtures" / "bodies"
 ON_LINUX = sys.platform == "linux"
@@ -356,3 +357,36 @@ async def test_an_async_body_that_works_shows_where_it_waits_and_its_own_tasks(k
     if sys.version_info >= (3, 12):  # before, a task does not tell to which run it belongs
         assert [stack.name for stack in sample.stacks[1:]] == ["helper"]
     await kernel.cancel(run)
+
+
+async def test_only_regular_files_are_read_as_source(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "large.py").write_bytes(b"x = 1\n" + b"#" * LARGEST_SOURCE)
+    (tmp_path / "small.py").write_text("y = 2\n")
+    files = [
+        "/dev/zero",
+        tmp_path / "fifo",
+        tmp_path / "large.py",
+        "<string>",
+        "nul\0",
+        tmp_path,
+        tmp_path / "small.py",
+    ]
+    frames = [StackFrame("f", str(file), 1) for file in files]
+
+    (stack,) = with_sources([BodyStack(name="the body", frames=frames)])
+
+    assert [frame.source for frame in stack.frames] == [""] * 6 + ["y = 2"]
+
+
+@pytest.mark.skipif(not ON_LINUX, reason="only there is a file for dumps")
+async def test_a_process_runs_where_there_can_be_no_file_for_dumps(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(name: str, flags: int) -> int:
+        raise PermissionError(name)
+
+    monkeypatch.setattr(os, "memfd_create", forbidden)
+    await kernel.add_job(Job(id="time", func="time:time", runner="process"))
+
+    assert (await kernel.wait((await kernel.trigger("time")).execution.id)).status == "success"
