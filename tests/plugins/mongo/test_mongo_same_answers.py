@@ -35,7 +35,14 @@ LEVELS = ("debug", "info", "warning", "error")
 DROPPED = {"position", "seq", "log"}
 """Two logs have different ones: each kernel adds what it does itself."""
 LOG_QUERIES = ("summary=true", "q=ROW%204&summary=true", "level=error", "newest=true&limit=3", "before=9&limit=2")
+THEN = f"at={(NOON + timedelta(days=1)).isoformat().replace('+', '%2B')}"
 PATHS = (
+    f"/scheduler/past?{THEN}",
+    f"/scheduler/jobs?{THEN}",
+    f"/scheduler/executions?limit=200&{THEN}",
+    f"/scheduler/executions?status=running&{THEN}",
+    f"/scheduler/job-states?{THEN}",
+    f"/scheduler/jobs/load/executions?{THEN}",
     "/scheduler/jobs?fields=recent&recent=20",
     "/scheduler/jobs",
     "/scheduler/jobs/load",
