@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import msgspec
 
@@ -25,6 +25,7 @@ from gnomon.stores.newest_runs import newest_of_each_job
 from gnomon.stores.page_cursor import cursor_of, read_cursor, write_cursor
 from gnomon.tasks import at_once
 
+T = TypeVar("T")
 AT_ONCE = 20
 """Streams that are read at once."""
 MOST_OPEN = 10_000
@@ -73,8 +74,8 @@ class PastStore(Store):
         if query.per_job is not None:
             return await self._newest(bounded, own, query.per_job)
         start = read_cursor(query.cursor, query.sort) if query.cursor is not None else None
-        present = [await self._store.execution(one) for one in rewound]
-        excluded = sum(one is not None and bounded.matches(one) for one in present)
+        present = await _of_each(list(rewound), self._store.execution)
+        excluded = sum(one is not None and bounded.matches(one) for one in present.values())
         enough = query.offset + query.limit + excluded + 1
         page = await self._store.executions(msgspec.structs.replace(bounded, limit=enough, offset=0))
         others = [one for one in page.items if one.id not in rewound]
@@ -106,14 +107,8 @@ class PastStore(Store):
                 f"{len(self._past.open):,} runs had not ended at {self._moment.at.isoformat()}, more than the "
                 f"{MOST_OPEN:,} that are shown"
             )
-        ids = sorted(self._past.open | await self._hidden_later())
-        found: dict[str, Execution] = {}
-        for start in range(0, len(ids), AT_ONCE):
-            some = ids[start : start + AT_ONCE]
-            for one, history in zip(some, await at_once(*map(self.stream, some)), strict=True):
-                if history:
-                    found[one] = fold(history)
-        return found
+        histories = await _of_each(sorted(self._past.open | await self._hidden_later()), self.stream)
+        return {one: fold(history) for one, history in histories.items() if history}
 
     async def _hidden_later(self) -> set[str]:
         query = ActionQuery(action="hide", since=self._moment.at, limit=1000)
@@ -125,12 +120,11 @@ class PastStore(Store):
         again = past.changed if job_ids is None else past.changed.intersection(job_ids)
         kept = await self._store.jobs(job_ids, removed=removed)
         states = {one.job_id: self._as_then(one) for one in kept if one.job_id not in past.later}
-        for start in range(0, len(ids := sorted(again)), AT_ONCE):
-            some = ids[start : start + AT_ONCE]
-            for one, history in zip(some, await at_once(*(self.stream(job_stream(job)) for job in some)), strict=True):
-                states.pop(one, None)
-                if history:
-                    states[one] = _fold_job(history)
+        histories = await _of_each(sorted(again), lambda job_id: self.stream(job_stream(job_id)))
+        for job_id, history in histories.items():
+            states.pop(job_id, None)
+            if history:
+                states[job_id] = _fold_job(history)
         return [states[one] for one in sorted(states) if removed or not states[one].removed]
 
     def _as_then(self, state: JobState) -> JobState:
@@ -174,6 +168,15 @@ class PastStore(Store):
 
     async def prune(self, before: datetime) -> int:
         _refuse(before)
+
+
+async def _of_each(ids: Sequence[str], read: Callable[[str], Awaitable[T]]) -> dict[str, T]:
+    """Return what each id has in the store, some of them read at once."""
+    found: dict[str, T] = {}
+    for start in range(0, len(ids), AT_ONCE):
+        some = ids[start : start + AT_ONCE]
+        found |= dict(zip(some, await at_once(*map(read, some)), strict=True))
+    return found
 
 
 def _refuse(*_order: object) -> NoReturn:
