@@ -80,6 +80,12 @@ class AlertFilters(msgspec.Struct, kw_only=True, frozen=True):
         return self.state == "all" or (is_open if self.state == "open" else alert.state == self.state)
 
 
+class AlertMoment(msgspec.Struct, kw_only=True, frozen=True):
+    """With `at`, the alert is shown as it was then."""
+
+    at: Moment | None = None
+
+
 class ActReason(msgspec.Struct, kw_only=True, frozen=True):
     """The reason for an act, a note that the log keeps; one in the body takes precedence."""
 
@@ -181,9 +187,9 @@ class Resources:
             position=position,
         )
 
-    async def show_alert(self, _request: Any, caller: Caller, alert_id: str) -> AlertDetail:
-        """Return an alert and its changes."""
-        alert = await self._one(caller, alert_id)
+    async def show_alert(self, _request: Any, caller: Caller, alert_id: str, query: AlertMoment) -> AlertDetail:
+        """Return an alert and its changes, by default until now."""
+        alert = await self._one(caller, alert_id, query.at)
         changes = [
             AlertChange(
                 what=event.type.removeprefix("alert_"),
@@ -192,6 +198,7 @@ class Resources:
                 facts=_facts(event),
             )
             for event in self._alerts.history(alert_id)
+            if query.at is None or event.at <= query.at
         ]
         return AlertDetail(alert=alert, changes=changes)
 
@@ -231,9 +238,10 @@ class Resources:
         sees = {job_id: await caller.sees(job_id) for job_id in {alert.job_id for alert in alerts}}
         return [alert for alert in alerts if sees[alert.job_id]]
 
-    async def _one(self, caller: Caller, alert_id: str) -> Alert:
-        alert = self._alerts.alert(alert_id)
-        if not await caller.sees(alert.job_id):
+    async def _one(self, caller: Caller, alert_id: str, at: datetime | None = None) -> Alert:
+        known = self._alerts.alerts(at) if at is not None else [self._alerts.alert(alert_id)]
+        alert = next((one for one in known if one.id == alert_id), None)
+        if alert is None or not await caller.sees(alert.job_id):
             raise UnknownAlertError(alert_id)
         return alert
 

@@ -19,8 +19,8 @@ from gnomon_web.errors import ApiError, culprit
 TOKENS_IN_QUERIES: Final = frozenset({"token", "access_token", "auth_token", "api_key", "apikey", "authorization"})
 HEADERS: Final = {
     "Content-Security-Policy": (
-        "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'; form-action 'self'; "
-        "require-trusted-types-for 'script'; trusted-types 'none'"
+        "default-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'; object-src 'none'; "
+        "form-action 'self'; require-trusted-types-for 'script'; trusted-types 'none'"
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from gnomon import JobRemoved, KernelEvent, Progress
 from gnomon.domain.events import JobEvent
-from gnomon_web.app_keys import AUTHENTICATOR, CONTRIBUTED, IDENTITY, kernel_of
+from gnomon_web.app_keys import AUTHENTICATOR, IDENTITY, kernel_of
 from gnomon_web.http.responses import encode_json
 from gnomon_web.live.ack_window import AckWindow
 from gnomon_web.live.coalescing import coalesce_progress
@@ -188,7 +188,7 @@ class DashboardFeed:
             version=VERSION,
             role=self._identity.role,
             actor=self._identity.name,
-            contributed=self._request.app[CONTRIBUTED],
+            contributed=shared.contributed,
             totals=shared.totals,
             jobs=shared.jobs,
             running=shared.running,

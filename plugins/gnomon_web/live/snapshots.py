@@ -16,7 +16,7 @@ from gnomon.api import JobView
 from gnomon.domain.brief import brief_list
 from gnomon.domain.execution import Status
 from gnomon.wire.records import JobSummary, Record
-from gnomon_web.app_keys import IDENTITY, kernel_of
+from gnomon_web.app_keys import CONTRIBUTED, IDENTITY, kernel_of
 from gnomon_web.auth.roles import Scope
 from gnomon_web.http.responses import encode_json
 from gnomon_web.live.health_feed import SharedHealth
@@ -51,6 +51,7 @@ class SharedSnapshot(msgspec.Struct, frozen=True):
     """The parts of a snapshot that all dashboards share; it is at least as new as position `seq`."""
 
     seq: int
+    contributed: list[str]
     totals: Totals
     jobs: msgspec.Raw
     running: msgspec.Raw
@@ -107,6 +108,7 @@ async def take_snapshot(
     paused = sum(view.state.paused for view in views)
     return SharedSnapshot(
         seq=seq,
+        contributed=request.app[CONTRIBUTED],
         totals=Totals(jobs=len(views), paused=paused, running=running.total, scheduled=scheduled.total),
         jobs=_raw(jobs),
         running=_raw(await records_of(request, brief_list([*running.items, *waiting]))),

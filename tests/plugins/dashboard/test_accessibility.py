@@ -15,7 +15,9 @@ from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import expect
 
 from gnomon import Job
+from gnomon_alerts import AlertsPlugin
 from gnomon_web.dashboard.assets import build
+from servers import eventually
 
 AXE = Axe(f"if (!window.axe) {{ {AXE_SCRIPT} }}")  # half a megabyte, so once per page
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -46,6 +48,10 @@ async def waits() -> None:
     await asyncio.Event().wait()
 
 
+async def breaks() -> None:
+    raise ValueError("no such table: prices")
+
+
 async def addresses(window: Any) -> dict[str, str]:
     """Return a running run, one that failed with a traceback, and a moment between its events."""
     newest = "const newest = (query) => fetch(`/scheduler/logs?limit=1&${query}`).then((r) => r.json()).then((p) => p.items[0]._id);"
@@ -73,6 +79,32 @@ async def violations(window: Any, rules: Any = RULES) -> list[Any]:
         for one in found.response["violations"]
         for node in one["nodes"]
     ]
+
+
+@pytest.mark.parametrize(("locale", "acknowledge"), [("en-US", "Acknowledge"), ("zh-CN", "确认")])
+async def test_alerts_violate_no_rule_at_any_width(open_page: Any, serve: Any, locale: str, acknowledge: str) -> None:
+    plugin = AlertsPlugin()
+    served = await serve(Job(id="prices", func=breaks), plugins=[plugin])
+    await served.kernel.wait((await served.kernel.trigger("prices")).execution.id)
+    await eventually(plugin.alerts)
+    alert = plugin.alerts()[0].id
+    window = await open_page(served.url, f"/alerts?alert={alert}", locale=locale, **STILL)
+    page = window.page
+    for path, query in (("/alerts", f"alert={alert}"), ("/", "")):
+        await window.follow(path, query)
+        await expect(page.locator(".alert").first).to_be_visible()
+        for width, scheme in ((390, "light"), (768, "dark"), (1440, "light")):
+            await page.set_viewport_size({"width": width, "height": 860})
+            await page.emulate_media(color_scheme=scheme)
+            assert await violations(window) == [], (path, width)
+            assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (path, width)
+    button = page.get_by_role("button", name=re.compile(f"^{acknowledge}: prices"))
+    await button.focus()
+    await page.keyboard.press("Enter")
+    await expect(page.locator("dialog[open]")).to_be_visible()
+    assert await violations(window) == []
+    await page.keyboard.press("Escape")
+    await expect(button).to_be_focused()
 
 
 @pytest.mark.timeout(600)  # axe checks every element of ten views, twice
@@ -225,9 +257,10 @@ async def test_each_chart_is_one_tab_stop_and_arrows_move_between_its_marks(open
         await press("Tab")
         await expect(page.locator(f"{chart} a:focus")).to_have_count(0)
     await page.locator("svg.durations a[tabindex='0']").focus()
-    await window.count()  # in case that the link loads the page
+    await page.evaluate("window.isSamePage = true")
     await press("Enter")
     await page.wait_for_url("**/runs/*")
+    assert await page.evaluate("window.isSamePage"), "links of drawings are followed within the page"
 
 
 async def test_shortcuts_can_be_disabled_permanently(open_page: Any, day: str) -> None:

@@ -1,4 +1,4 @@
-"""The models on their own: alerts, event groups, tracebacks, charts, commands, the connection."""
+"""The models on their own: event groups, tracebacks, charts, commands, the connection."""
 
 from __future__ import annotations
 
@@ -20,92 +20,7 @@ def run(name: str, **more: Any) -> dict[str, Any]:
     } | more  # fmt: skip
 
 
-def job(name: str, **more: Any) -> dict[str, Any]:
-    return {"id": name, "paused": False, "next_run_time": None, "last_execution": None, "running": []} | more
-
-
 NOW = 1_795_608_000_000  # 2026-11-25T12:00:00Z
-ALERTS = """m.alerts({ ...arg, typical: (id) => arg.typical[id] ?? null })
-    .map(({ kind, job, count, detail, run }) => [kind, job ?? null, count ?? null, detail ?? null, run ?? null])"""
-
-
-async def alerts(lab: Any, **known: Any) -> Any:
-    asked = {"jobs": [], "active": [], "finished": [], "health": {}, "now": NOW, "typical": {}} | known
-    return await lab.inside(ALERTS, asked)
-
-
-async def test_a_failing_job_raises_one_alert_with_its_streak(lab: Any) -> None:
-    failed = {"status": "failed", "reason": "exception", "error_type": "E", "error_message": "no"}
-    found = await alerts(
-        lab,
-        jobs=[job("a", last_execution={"status": "failed", "_id": "3"}), job("b", last_execution={"status": "failed", "_id": "9", "error_message": "old"})],
-        finished=[run("3", **failed), run("2", **failed), run("1"), run("0", **failed)],
-    )  # fmt: skip
-    assert found == [["failing", "a", 2, "E: no", "3"], ["failing", "b", 1, "old", "9"]]
-
-
-async def test_aborted_runs_are_not_reported_as_failing(lab: Any) -> None:
-    lost = {"status": "failed", "reason": "lost"}
-    found = await alerts(
-        lab,
-        jobs=[job("a", last_execution={"status": "failed", "_id": "2"})],
-        finished=[run("2", **lost), run("1", **lost)],
-    )
-    assert found == [["zombie", "a", 2, "lost", "2"]]
-
-
-async def test_late_slow_stuck_and_warned_runs_raise_alerts_and_others_do_not(lab: Any) -> None:
-    going = {
-        "status": "running",
-        "execution_time": None,
-        "timestamp": "2026-11-25T11:50:00Z",
-        "updated_at": "2026-11-25T11:55:00Z",
-    }
-    found = await alerts(
-        lab,
-        jobs=[
-            job("late", next_run_time="2026-11-25T11:58:00Z"), job("soon", next_run_time="2026-11-25T11:59:30Z"),
-            job("paused", paused=True, next_run_time="2026-11-25T10:00:00Z"), job("busy", next_run_time="2026-11-25T11:00:00Z"),
-        ],
-        active=[
-            run("slow", job_id="busy", **going), run("usual", job_id="usual", **going), run("unknown", job_id="x", **going),
-            run("stuck", job_id="y", **going | {"cancel_requested": True}), run("warned", job_id="z", **going, warning="it is silent"),
-        ],
-        typical={"busy": {"p50": 60, "p95": 100}, "usual": {"p50": 500, "p95": 900}},
-    )  # fmt: skip
-    assert sorted((kind, target) for kind, _, _, _, target in found if target) == [
-        ("slow", "slow"),
-        ("stuck", "stuck"),
-        ("warned", "warned"),
-    ]
-    assert [name for kind, name, *_ in found if kind == "late"] == ["late"]
-
-
-async def test_an_ended_run_whose_code_is_still_running_is_stuck(lab: Any) -> None:
-    found = await alerts(lab, jobs=[job("a", lingering=["7"]), job("b")])
-    assert [(kind, name, run) for kind, name, _, _, run in found] == [("stuck", "a", "7")]
-
-
-async def test_missed_fires_are_summed_and_old_ones_dropped(lab: Any) -> None:
-    missed = {"status": "missed", "execution_time": None, "reason": "downtime"}
-    found = await alerts(
-        lab,
-        finished=[
-            run("2", **missed, count=3),
-            run("1", **missed),
-            run("0", job_id="b", **missed | {"timestamp": "2026-11-20T12:00:00Z"}),
-        ],
-    )
-    assert found == [["missed", "a", 4, "downtime", "2"]]
-
-
-async def test_an_unhealthy_component_comes_first(lab: Any) -> None:
-    found = await alerts(
-        lab,
-        health={"status": "degraded", "components": [{"name": "kernel", "state": "ok"}, {"name": "store", "state": "degraded", "problem": "MongoDB is away"}]},
-        finished=[run("2", status="missed")],
-    )  # fmt: skip
-    assert [(kind, detail) for kind, _, _, detail, _ in found] == [("system", "MongoDB is away"), ("missed", "")]
 
 
 async def test_event_groups_merge_progress_and_mark_gaps(lab: Any) -> None:

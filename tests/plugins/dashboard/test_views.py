@@ -304,7 +304,7 @@ async def test_a_run_that_ends_during_a_request_is_not_lost(
         await expect(window.page.locator(selector)).to_have_text([re.compile(f"{text}$")])
 
 
-@pytest.mark.parametrize("path", ["/", "/runs", "/jobs/news", "/alerts"])
+@pytest.mark.parametrize("path", ["/", "/runs", "/jobs/news"])
 async def test_a_failed_request_is_reported_and_can_be_retried(open_page: Any, day: str, path: str) -> None:
     window = await open_page(day, "/jobs", allowed=("500",))
     page = window.page
@@ -469,20 +469,6 @@ async def test_runs_of_a_job_are_navigated_in_order(open_page: Any, day: str) ->
 # --- alerts, system, languages ---
 
 
-async def test_alerts_name_the_failure_and_link_to_it(open_page: Any, day: str) -> None:
-    window = await open_page(day, "/alerts")
-    page = window.page
-    await expect(page.locator(".alert", has_text="News")).to_contain_text("failed")
-    await expect(page.locator(".alert", has_text="News")).to_contain_text("UpstreamTimeout")
-    await page.get_by_role("button", name="Slow").click()
-    await page.wait_for_url("**/alerts?kind=slow")
-    await page.get_by_role("button", name="System", exact=True).click()
-    await expect(page.locator(".empty")).to_contain_text("No alerts of this kind.")
-    await page.get_by_role("button", name="Failing").click()
-    await page.locator(".alert a").first.click()
-    await expect(page.locator(".error")).to_be_visible()
-
-
 async def test_the_system_panel_shows_the_health_of_the_components(open_page: Any, day: str) -> None:
     window = await open_page(day, "/jobs?panel=system")
     panel = window.page.get_by_role("dialog")
@@ -590,10 +576,8 @@ async def test_a_run_whose_code_outlives_it_is_shown_until_the_code_has_ended(op
     await served.kernel.fail(run, "its machine burned down", actor="test")
 
     await expect(page.locator(".head .badge.warn")).to_have_text("Code still running")
-    await window.follow("/alerts")
-    await expect(page.locator(".alert.warn", has_text="lingers")).to_contain_text("Code still running")
     gate.set()
-    await expect(page.locator(".alert.warn", has_text="lingers")).to_have_count(0)
+    await expect(page.locator(".head .badge.warn")).to_have_count(0)
 
 
 async def test_a_component_links_to_the_run_that_causes_its_problem(open_page: Any, day: str) -> None:

@@ -386,6 +386,50 @@ export interface Lanes {
   newest?: { ids: Set<string>; runs: number; total: number; since: string | null };
 }
 
+export type AlertState = 'firing' | 'acknowledged' | 'snoozed' | 'resolved';
+
+/** An alert as the server judges it. */
+export interface Alert {
+  id: string;
+  rule: string;
+  kind: string;
+  severity: 'info' | 'warning' | 'error' | 'critical';
+  /** empty for an alert about a part of the deployment, which `subject` names */
+  job_id: string;
+  subject: string;
+  message: string;
+  state: AlertState;
+  since: string;
+  opened_at: string;
+  last_at: string;
+  first_execution: string | null;
+  last_execution: string | null;
+  count: number;
+  acknowledgement: { by: string | null; at: string; until: string | null; until_next: boolean; note: string | null } | null;
+  snooze: { by: string | null; at: string; until: string; note: string | null } | null;
+  resolved_at: string | null;
+  resolution: string | null;
+  resolved_by: string | null;
+  resolved_execution: string | null;
+  note: string | null;
+  backdated: boolean;
+}
+
+export interface AlertCounts {
+  firing: number;
+  acknowledged: number;
+  snoozed: number;
+  severities: Partial<Record<Alert['severity'], number>>;
+}
+
+/** An event in the life of an alert. */
+export interface AlertChange {
+  what: 'opened' | 'repeated' | 'acknowledged' | 'snoozed' | 'resolved';
+  at: string;
+  actor: string | null;
+  facts: Record<string, any>;
+}
+
 export interface Component {
   name: string;
   state: 'ok' | 'starting' | 'stopping' | 'degraded' | 'failed';
@@ -411,7 +455,7 @@ export interface Snapshot {
   version: string;
   role: Role;
   actor: string;
-  contributed: string[];
+  contributed?: string[];
   totals?: { jobs: number; paused: number; running: number; scheduled: number };
   jobs: Job[];
   running: Run[];

@@ -22,7 +22,7 @@ export const runBadge = (run) =>
   run.snoozed_until ? h('span', { class: 'badge scheduled' }, icon('scheduled'), t('status.snoozed')) :
   run.cancel_requested && run.status === 'running' ? h('span', { class: 'badge cancelled' }, icon('stop'), t('run.cancelling')) : badge(run.status);
 
-/** The name of a component of the kernel. @param {import('../types.d.ts').Component} component */
+/** The name of a component of the kernel. @param {Pick<import('../types.d.ts').Component, 'name'>} component */
 export const componentName = ({ name }) => word('component', name.replace(/^plugin:/, ''));
 
 /** @param {string | number | null | undefined} at @param {(at: string | number) => string} [write] */

@@ -7,10 +7,10 @@ import { address, refine, route } from '../core/router.js';
 import { VERSION } from '../model/api.js';
 import { now } from '../model/clock.js';
 import { link, serverVersion } from '../model/connection_state.js';
+import { firingCount, isBad } from '../model/alert_lists.js';
 import { connection } from '../model/session.js';
 import { clean } from '../model/sanitize.js';
 import * as store from '../model/store.js';
-import { current } from '../views/alerts.js';
 import { LANGUAGES, language, setLanguage, t, word } from '../i18n/index.js';
 import { chooseZone, jobZone, LOCAL, zoneChoice } from '../i18n/zone.js';
 import { componentName } from './common.js';
@@ -87,10 +87,8 @@ function pageLink(page) {
   return h('a', { href: () => (past.value, address(path)), 'aria-current': () => (isHere.value ? 'page' : null) }, [icon(page), h('span', null, t(`nav.${page}`)), page === 'alerts' && alertCount()]);
 }
 
-function alertCount() {
-  const count = computed(() => (store.isReady.value ? current().length : 0));
-  return () => count.value > 0 && h('span', { class: 'bubble num' }, count.value, h('span', { class: 'sr' }, t('alerts.open')));
-}
+/** The number of alerts that want attention, in the colour of the worst of them. */
+export const alertCount = () => () => firingCount.value > 0 && h('span', { class: () => `bubble num ${isBad.value ? 'bad' : 'warn'}` }, () => firingCount.value, h('span', { class: 'sr' }, t('alerts.firing')));
 
 /** Warns while the connection is lost. */
 const banner = () => () => link.value === 'lost' && h('div', { class: 'lost-banner', role: 'alert' }, [

@@ -50,12 +50,14 @@ export function startRoutes() {
   document.addEventListener('click', (event) => {
     const link = /** @type {Element} */ (event.target).closest('a[href]');
     const isPlain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
-    if (!(link instanceof HTMLAnchorElement) || !isPlain || event.defaultPrevented) return;
-    if (link.target || link.hasAttribute('download') || link.origin !== location.origin) return;
-    if (!link.pathname.startsWith(BASE) || link.getAttribute('href')?.startsWith('#')) return;
+    if (!link || !isPlain || event.defaultPrevented) return;
+    const written = /** @type {string} */ (link.getAttribute('href'));
+    const target = new URL(written, location.href); // a link of a drawing has no properties for the parts of its address
+    if (link.hasAttribute('target') || link.hasAttribute('download') || target.origin !== location.origin) return;
+    if (!target.pathname.startsWith(BASE) || written.startsWith('#')) return;
     event.preventDefault();
-    if (link.href === location.href) return;
-    history.pushState(null, '', link.href);
+    if (target.href === location.href) return;
+    history.pushState(null, '', target.href);
     follow();
   });
 }

@@ -41,9 +41,9 @@ export const en = {
   'runs.search': 'Search errors', 'runs.any.job': 'All jobs', 'runs.any.by': 'Started by anyone', 'runs.any.time': 'Any time', 'runs.since': 'Period', 'runs.last': 'last {t}', 'runs.since.at': 'since {at}', 'runs.until.at': 'until {at}', 'runs.from.to': '{from} to {to}', 'link.copy': 'Copy link', 'link.rolling': 'Rolling: the period moves on', 'link.fixed': 'Fixed: exactly this period', 'link.copied': 'Link copied.', 'runs.none': 'No runs match.', 'runs.more': 'Show more', 'runs.news': '{n} new',
   'by.schedule': 'schedule', 'by.manual': 'by hand', 'by.retry': 'retry, attempt {n}', 'by.snooze': 'snoozed {n}×',
 
-  'alerts.open': 'open alerts', 'alerts.none': 'Nothing needs attention.', 'alerts.none.kind': 'No alerts of this kind.', 'alerts.watched': 'Alerts cover jobs whose last run failed, aborted runs, late and missed fires, runs that take longer than usual or do not stop when cancelled, and unhealthy components.',
-  'alert.kind': 'Kind', 'alert.failing': 'failed{n|| {n} times in a row}', 'alert.zombie': 'was aborted{n|| {n} times}', 'alert.late': 'is overdue', 'alert.slow': 'takes longer than usual ({t})', 'alert.stuck': 'is still running after a cancel request', 'alert.missed': 'missed {n|a fire|{n} fires}',
-  'kind.failing': 'Failing', 'kind.zombie': 'Aborted', 'kind.late': 'Late', 'kind.slow': 'Slow', 'kind.stuck': 'Stuck', 'kind.missed': 'Missed', 'kind.system': 'System',
+
+
+
 
   'trigger': 'Run now', 'pause': 'Pause', 'resume': 'Resume', 'cancel': 'Cancel', 'mark': 'Mark failed', 'edit': 'Edit', 'requested': 'Requested…',
   'action.offline': 'Disconnected', 'action.unconfirmed': 'Request accepted, but the log has not confirmed it yet.',
@@ -66,5 +66,8 @@ export const en = {
   'link.connecting': 'Connecting', 'link.past': 'Past', 'past.open': 'Show the past', 'past.unknown': 'The log does not know this about the past.', 'zone': 'Time zone', 'zone.local': 'Local: {zone}', 'zone.job': 'Job: {zone}', 'zone.job.none': 'Job’s zone', 'link.live': 'Live', 'link.lost': 'Disconnected', 'link.refused': 'Logged out', 'link.degraded': 'Degraded', 'link.starting': 'Starting', 'link.stopping': 'Stopping', 'link.failed': 'Unhealthy', 'lost': 'Connection lost.', 'lost.text': 'This page may be out of date. It reconnects by itself.', 'lost.retry': 'Retry now', 'stale': 'Version {v} is available: reload',
   'system': 'System',
   'keys': 'Keyboard shortcuts',
-  'hide': 'Hide', 'hide.ask': 'Hide this run from lists?', 'hide.text': 'The run no longer appears in lists. The event log is unchanged, and this address keeps working.', 'done.hide': 'Run hidden.', 'alert.warned': 'has a warning', 'kind.warned': 'Warnings',
+  'hide': 'Hide', 'hide.ask': 'Hide this run from lists?', 'hide.text': 'The run no longer appears in lists. The event log is unchanged, and this address keeps working.', 'done.hide': 'Run hidden.',
+  'attention.off': 'Alerts are not enabled, so nothing is judged here.', 'attention.on': 'How to enable them', 'attention.quiet': '{n} acknowledged or snoozed', 'alerts.firing': 'alerts firing',
+  'ack': 'Acknowledge',
+  'kind.failed': 'Failed', 'kind.lost': 'Lost run', 'kind.missed': 'Missed fires', 'kind.late_start': 'Late start', 'kind.too_long': 'Takes too long', 'kind.no_success': 'No success', 'kind.silent': 'No sign of life', 'kind.unscheduled': 'Cannot run', 'kind.store': 'Store', 'kind.plugin': 'Plugin', 'kind.queue': 'Queue', 'kind.kernel': 'Kernel', 'kind.leader': 'No leader',
 };

@@ -82,4 +82,20 @@ export const enPages = {
   'past': 'Time machine', 'past.shown': 'You see the state of {at}.', 'past.back': 'Back to now', 'past.scrub': 'Moment', 'past.at': 'Date and time', 'past.event.before': 'Before the previous event', 'past.event.after': 'After the next event', 'past.running': '{n} running', 'past.waiting': '{n} waiting', 'past.lost': 'Retention has deleted {n} events from around this time or later: some runs of that time are missing.', 'past.failures': 'Failures over the whole log',
 
   'fact.warning': 'Warning', 'event.warned': 'Warning', 'event.hidden': 'Hidden from lists', 'event.imported': 'Imported', 'event.action_imported': 'Act imported', 'fact.imported': 'Imported from',
+
+  // alerts
+  'unack': 'Unacknowledge', 'snooze': 'Snooze', 'unsnooze': 'End snooze', 'resolve': 'Resolve',
+  'severity.critical': 'critical', 'severity.error': 'error', 'severity.warning': 'warning', 'severity.info': 'info',
+  'alert.acknowledged': 'acknowledged by {who}', 'alert.snoozed': 'snoozed by {who}', 'alert.resolved': 'resolved', 'alert.until': 'until {at}', 'alert.until.next': 'until it happens again', 'alert.job': 'Job', 'alert.history': 'History',
+  'resolution.succeeded': 'a run succeeded', 'resolution.ran': 'a fire ran', 'resolution.ended': 'the run ended', 'resolution.recovered': 'it works again', 'resolution.removed': 'the job was removed', 'resolution.paused': 'the job was paused', 'resolution.rule': 'no rule asks for it any more', 'resolution.by_hand': 'by hand',
+  'alerts.count': '{n} {n|alert|alerts}', 'alerts.cut': '{n} of {m} alerts', 'alerts.more': 'Show more', 'alerts.all': 'All alerts of this job', 'alerts.none': 'Nothing needs attention.', 'alerts.none.match': 'No alert matches.',
+  'alerts.watched': 'Alerts cover failed and lost runs, missed fires, late starts, runs that take longer than usual or give no sign of life, and the store, plugins and queues.',
+  'alerts.off': 'Alerts are not enabled', 'alerts.off.text': 'Alerts say which jobs fail, start late or take too long, and notify people. They need the plugin alerts and no other setting. Add this to the config file and restart the kernel:', 'alerts.off.more': 'What they watch, and how to change it:',
+  'alert.state.open': 'Open', 'alert.state.firing': 'Firing', 'alert.state.acknowledged': 'Acknowledged', 'alert.state.snoozed': 'Snoozed', 'alert.state.resolved': 'Resolved', 'alert.kinds': 'All kinds', 'alert.of.job': 'Job id', 'alert.one': 'Alert', 'alert.note': 'Note',
+  'ack.all': 'Acknowledge all {n}', 'snooze.all': 'Snooze all', 'ack.text': 'It stays open and is not repeated to anyone. It ends when its cause does.', 'ack.dismiss': 'Leave as is', 'snooze.text': 'Nobody is notified until then. After that it fires again, if it is still open.', 'resolve.text': 'It ends now. If it happens again, that opens another alert.', 'resolve.dismiss': 'Keep open',
+  'alert.ask.ack': 'Acknowledge {n|this alert|these {n} alerts}?', 'alert.ask.snooze': 'Snooze {n|this alert|these {n} alerts}?', 'alert.ask.resolve': 'Resolve {n|this alert|these {n} alerts}?',
+  'alert.done.ack': '{n} {n|alert|alerts} acknowledged.', 'alert.done.snooze': '{n} {n|alert|alerts} snoozed.', 'alert.done.resolve': '{n} {n|alert|alerts} resolved.',
+  'until': 'Until', 'until.resolved': 'it is resolved', 'until.next': 'it happens again', 'until.hours': 'for {t}', 'until.time': 'a time', 'until.at': 'Time', 'hours': '{n} {n|hour|hours}', 'days': '{n} {n|day|days}',
+  'change.opened': 'Opened', 'change.repeated': 'Repeated', 'change.acknowledged': 'Acknowledged', 'change.unacknowledged': 'Acknowledgement withdrawn', 'change.snoozed': 'Snoozed', 'change.unsnoozed': 'Snooze withdrawn', 'change.resolved': 'Resolved',
+  'notify': 'Browser notifications', 'notify.many': '{n} new alerts', 'notify.denied': 'The browser does not allow notifications for this page. Allow them in its settings.', 'notify.insecure': 'Browser notifications need HTTPS.',
 };

@@ -42,9 +42,9 @@ export const zh = {
   'runs.search': '在错误信息中查找', 'runs.any.job': '全部任务', 'runs.any.by': '全部触发方式', 'runs.any.time': '全部时间', 'runs.since': '时间范围', 'runs.last': '最近 {t}', 'runs.since.at': '自 {at} 起', 'runs.until.at': '截至 {at}', 'runs.from.to': '{from} 至 {to}', 'link.copy': '复制链接', 'link.rolling': '滚动：时间范围随当前时间移动', 'link.fixed': '固定：就是这一段时间', 'link.copied': '链接已复制。', 'runs.none': '没有符合条件的执行记录。', 'runs.more': '加载更多', 'runs.news': '{n} 条新记录',
   'by.schedule': '定时', 'by.manual': '手动', 'by.retry': '重试，第 {n} 次尝试', 'by.snooze': '已推迟 {n} 次',
 
-  'alerts.open': '条告警', 'alerts.none': '没有需要关注的事项。', 'alerts.none.kind': '没有此类告警。', 'alerts.watched': '告警涵盖：上次执行失败的任务、异常终止的执行、逾期或错过的触发、耗时超过平时或请求终止后仍未停止的执行，以及状态异常的组件。',
-  'alert.kind': '类型', 'alert.failing': '连续失败 {n} 次', 'alert.zombie': '异常终止 {n} 次', 'alert.late': '已逾期', 'alert.slow': '超过平时耗时（{t}）', 'alert.stuck': '已请求终止但仍在执行', 'alert.missed': '错过 {n} 次触发',
-  'kind.failing': '失败', 'kind.zombie': '异常终止', 'kind.late': '逾期', 'kind.slow': '过慢', 'kind.stuck': '无法终止', 'kind.missed': '错过', 'kind.system': '系统',
+
+
+
 
   'trigger': '立即执行', 'pause': '暂停', 'resume': '恢复', 'cancel': '终止', 'mark': '标记失败', 'edit': '编辑', 'requested': '已请求…',
   'action.offline': '未连接', 'action.unconfirmed': '请求已受理，但日志尚未确认。',
@@ -67,5 +67,8 @@ export const zh = {
   'link.connecting': '连接中', 'link.past': '过去', 'past.open': '查看过去的状态', 'past.unknown': '日志中没有当时的这项信息。', 'zone': '时区', 'zone.local': '本地：{zone}', 'zone.job': '任务：{zone}', 'zone.job.none': '任务所在时区', 'link.live': '实时', 'link.lost': '未连接', 'link.refused': '未登录', 'link.degraded': '降级', 'link.starting': '启动中', 'link.stopping': '停止中', 'link.failed': '故障', 'lost': '连接已断开。', 'lost.text': '页面内容可能不是最新，将自动恢复连接。', 'lost.retry': '立即重连', 'stale': '新版本 {v} 可用：重新加载',
   'system': '系统',
   'keys': '快捷键',
-  'hide': '隐藏', 'hide.ask': '从列表中隐藏此次执行？', 'hide.text': '它将不再出现在列表中。事件日志不变，此地址仍可访问。', 'done.hide': '已隐藏。', 'alert.warned': '有警告', 'kind.warned': '警告',
+  'hide': '隐藏', 'hide.ask': '从列表中隐藏此次执行？', 'hide.text': '它将不再出现在列表中。事件日志不变，此地址仍可访问。', 'done.hide': '已隐藏。',
+  'attention.off': '未启用告警，此处不作判断。', 'attention.on': '如何启用', 'attention.quiet': '{n} 条已确认或已静默', 'alerts.firing': '条告警待处理',
+  'ack': '确认',
+  'kind.failed': '执行失败', 'kind.lost': '执行丢失', 'kind.missed': '错过触发', 'kind.late_start': '延迟启动', 'kind.too_long': '耗时过长', 'kind.no_success': '久未成功', 'kind.silent': '没有动静', 'kind.unscheduled': '无法运行', 'kind.store': '存储', 'kind.plugin': '插件', 'kind.queue': '队列', 'kind.kernel': '内核', 'kind.leader': '无主内核',
 };

@@ -82,4 +82,20 @@ export const zhPages = {
   'past': '时光机', 'past.shown': '正在查看 {at} 的状态。', 'past.back': '回到现在', 'past.scrub': '时刻', 'past.at': '日期与时间', 'past.event.before': '退回上一事件之前', 'past.event.after': '前进到下一事件之后', 'past.running': '{n} 个执行中', 'past.waiting': '{n} 个等待中', 'past.lost': '此时刻前后已有 {n} 条事件因超过保留期而删除，当时的部分执行记录不再显示。', 'past.failures': '整个日志期间的失败次数',
 
   'fact.warning': '警告', 'event.warned': '警告', 'event.hidden': '已从列表隐藏', 'event.imported': '已导入', 'event.action_imported': '已导入操作', 'fact.imported': '导入自',
+
+  // alerts
+  'unack': '撤销确认', 'snooze': '静默', 'unsnooze': '结束静默', 'resolve': '关闭',
+  'severity.critical': '严重', 'severity.error': '错误', 'severity.warning': '警告', 'severity.info': '提示',
+  'alert.acknowledged': '{who} 已确认', 'alert.snoozed': '{who} 已静默', 'alert.resolved': '已解除', 'alert.until': '至 {at}', 'alert.until.next': '直到再次发生', 'alert.job': '任务', 'alert.history': '经过',
+  'resolution.succeeded': '有一次执行成功', 'resolution.ran': '触发已执行', 'resolution.ended': '执行已结束', 'resolution.recovered': '已恢复正常', 'resolution.removed': '任务已删除', 'resolution.paused': '任务已暂停', 'resolution.rule': '规则不再要求', 'resolution.by_hand': '手动关闭',
+  'alerts.count': '{n} 条告警', 'alerts.cut': '{n} / {m} 条告警', 'alerts.more': '显示更多', 'alerts.all': '此任务的全部告警', 'alerts.none': '没有需要关注的事项。', 'alerts.none.match': '没有符合条件的告警。',
+  'alerts.watched': '告警涵盖：执行失败或丢失、错过触发、延迟启动、耗时超过平时或没有动静的执行，以及存储、插件和队列的异常。',
+  'alerts.off': '未启用告警', 'alerts.off.text': '告警会指出哪些任务失败、延迟启动或耗时过长，并通知相关人员。只需启用 alerts 插件，无需其他设置。请在配置文件中加入以下内容，然后重启内核：', 'alerts.off.more': '监控范围及修改方法见',
+  'alert.state.open': '未解除', 'alert.state.firing': '待处理', 'alert.state.acknowledged': '已确认', 'alert.state.snoozed': '已静默', 'alert.state.resolved': '已解除', 'alert.kinds': '全部类型', 'alert.of.job': '任务 ID', 'alert.one': '告警', 'alert.note': '备注',
+  'ack.all': '全部确认（{n}）', 'snooze.all': '全部静默', 'ack.text': '告警仍未解除，但不再重复通知；起因消失后自动解除。', 'ack.dismiss': '保持原状', 'snooze.text': '在此之前不通知任何人；之后若仍未解除，会再次告警。', 'resolve.text': '立即结束此告警。若再次发生，会产生新的告警。', 'resolve.dismiss': '保持未解除',
+  'alert.ask.ack': '确认这 {n} 条告警？', 'alert.ask.snooze': '静默这 {n} 条告警？', 'alert.ask.resolve': '关闭这 {n} 条告警？',
+  'alert.done.ack': '已确认 {n} 条告警。', 'alert.done.snooze': '已静默 {n} 条告警。', 'alert.done.resolve': '已关闭 {n} 条告警。',
+  'until': '期限', 'until.resolved': '直到解除', 'until.next': '直到再次发生', 'until.hours': '{t}', 'until.time': '指定时间', 'until.at': '时间', 'hours': '{n} 小时', 'days': '{n} 天',
+  'change.opened': '产生', 'change.repeated': '再次发生', 'change.acknowledged': '确认', 'change.unacknowledged': '撤销确认', 'change.snoozed': '静默', 'change.unsnoozed': '结束静默', 'change.resolved': '解除',
+  'notify': '浏览器通知', 'notify.many': '{n} 条新告警', 'notify.denied': '浏览器不允许此页面发送通知，请在浏览器设置中允许。', 'notify.insecure': '浏览器通知需要 HTTPS。',
 };

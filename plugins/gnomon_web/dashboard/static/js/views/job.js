@@ -10,6 +10,7 @@ import * as store from '../model/store.js';
 import { typical, invalidate } from '../model/typical_durations.js';
 import { changeList, durationsChart, durationsTable } from '../charts/durations.js';
 import { heatTable, heatmap } from '../charts/heatmap.js';
+import { alertsPanel } from '../components/alert_row.js';
 import { editButton, pauseButton, triggerButton } from '../components/actions.js';
 import { definitionButtons } from '../components/job_actions.js';
 import { cutNote } from '../components/table.js';
@@ -49,6 +50,7 @@ function jobPage(id, { detail, job, note, runs }) {
     jobHead(id, job),
     () => detail.value.error && failure(detail.value.error, detail.value.again),
     () => note.value && h('p', { class: 'note long' }, clean(note.value)),
+    alertsPanel(id),
     h('div', { class: 'columns' }, [
       h('div', { class: 'wide' }, [durations(id, runs), runsOf(id, runs), decisions(id, runs)]),
       h('div', { class: 'narrow' }, [figures(id), nextTimes(id, detail, job), heat(runs), definition(detail), audit(id)]),

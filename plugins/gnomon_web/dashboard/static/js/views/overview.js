@@ -2,22 +2,25 @@
 import { each, h } from '../core/dom.js';
 import { computed, effect, signal, untracked } from '../core/signals.js';
 import { address, go, refine, route } from '../core/router.js';
+import { alertCounts, firingCount, hasAlerts, readAlertsAgain, unalerted, urgent } from '../model/alert_lists.js';
 import { now } from '../model/clock.js';
 import { dayCounts, LAST_DAY } from '../model/day_counts.js';
 import { edgesOf, timelineOf } from '../model/lanes.js';
 import * as store from '../model/store.js';
 import { lanesChart, lanesTable } from '../charts/lanes.js';
 import { cancelButton } from '../components/actions.js';
+import { alertRows, componentRows } from '../components/alert_row.js';
 import { icon } from '../components/icons.js';
 import { subject, ofJob, ofRun } from '../components/menu.js';
-import { basisOfTimeLeft, choice, elapsed, empty, failure, items, jobLink, moment, panel, progressBar, runAddress, runBadge, sized, steps, timeLeft, waitingFor } from '../components/common.js';
+import { alertCount } from '../components/shell.js';
+import { basisOfTimeLeft, choice, elapsed, empty, failure, items, jobLink, moment, panel, progressBar, runAddress, runBadge, sized, skeleton, steps, timeLeft, waitingFor } from '../components/common.js';
 import { clean } from '../model/sanitize.js';
 import { number, relative, shortMoment, wholeDuration } from '../i18n/format.js';
 import { t } from '../i18n/index.js';
-import { alertList, current } from './alerts.js';
 import { lazily } from './lazily.js';
 
 const MOST_ROWS = 12; // unfinished runs
+const MOST_ALERTS = 4;
 const HOUR = 3_600_000;
 const WINDOWS = /** @type {Record<string, number>} */ ({ '1h': HOUR, '6h': 6 * HOUR, '24h': 24 * HOUR, '7d': 168 * HOUR, '30d': 720 * HOUR });
 const AHEAD = 0.08; // share of the window after now
@@ -109,15 +112,28 @@ function comingUp() {
   ]);
 }
 
+/** The most urgent alerts, and the components of which none is open yet. */
 function attention() {
-  const all = computed(() => current());
-  const count = computed(() => all.value.length);
-  return h('section', { class: () => `panel${count.value > 0 ? ' attention' : ''}`, 'aria-label': t('attention') }, [
-    h('header', null, h('h2', null, t('attention'))),
-    alertList(() => all.value.slice(0, 4)),
-    () => count.value === 0 && h('p', { class: 'quiet-line good' }, icon('success'), t('attention.none')),
-    () => count.value > 4 && h('p', { class: 'foot' }, h('a', { href: address('/alerts') }, t('and.more', { n: count.value - 4 }))),
+  const firing = computed(() => (urgent.value.value?.alerts ?? []).filter((one) => one.state === 'firing'));
+  const isCalm = computed(() => firingCount.value === 0 && unalerted.value.length === 0);
+  const quiet = computed(() => (alertCounts.value?.acknowledged ?? 0) + (alertCounts.value?.snoozed ?? 0));
+  return h('section', { class: () => `panel${isCalm.value ? '' : ' attention'}`, 'aria-label': t('attention') }, [
+    h('header', null, h('h2', null, t('attention')), alertCount()),
+    componentRows(),
+    alertRows(() => firing.value.slice(0, MOST_ALERTS), { brief: true }),
+    () => alertState(isCalm.value),
+    () => firingCount.value > MOST_ALERTS && h('p', { class: 'foot' }, h('a', { href: address('/alerts', { state: 'firing' }) }, t('and.more', { n: number(firingCount.value - MOST_ALERTS) }))),
+    () => quiet.value > 0 && h('p', { class: 'foot' }, h('a', { href: address('/alerts') }, t('attention.quiet', { n: number(quiet.value) }))),
   ]);
+}
+
+/** What the panel says besides alerts: that there are none, or why it does not know. @param {boolean} isCalm */
+function alertState(isCalm) {
+  if (!hasAlerts.value) return h('p', { class: 'quiet-line' }, t('attention.off'), ' ', h('a', { href: address('/alerts') }, t('attention.on')));
+  const { error, loading } = urgent.value;
+  if (error) return failure(error, readAlertsAgain);
+  if (loading) return skeleton(2);
+  return isCalm && h('p', { class: 'quiet-line good' }, icon('success'), t('attention.none'));
 }
 
 /** The timeline of the window in the address; each window reads its own lanes. */

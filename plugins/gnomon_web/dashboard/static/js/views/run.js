@@ -9,6 +9,7 @@ import { fold, hasStarted, isOver } from '../model/fold.js';
 import { connection } from '../model/session.js';
 import * as store from '../model/store.js';
 import { typical } from '../model/typical_durations.js';
+import { alertsPanel } from '../components/alert_row.js';
 import { cancelButton, hideButton, markFailedButton, triggerButton } from '../components/actions.js';
 import { icon } from '../components/icons.js';
 import { whyAddress } from '../components/run_difference.js';
@@ -155,12 +156,16 @@ function content(id, run, events, problem) {
     () => read().as_of === undefined && store.isLingering(read()) && h('p', { class: 'quiet-line' }, t(read().runner === 'thread' ? 'run.lingering.thread' : 'run.lingering.text')),
     () => hasProgress.value && progressPanel(read),
     () => errorKey.value && untracked(() => hasError() && errorPanel(read())), // unfolded frames stay open while the error is the same
+    alertsOfRun(id, read),
     h('div', { class: 'columns' }, [
       h('div', { class: 'wide' }, [insidePanel(read), timeline(events, problem), logPanel(id)]),
       h('div', { class: 'narrow' }, [details(read), parameters(read), result(read)]),
     ]),
   ]);
 }
+
+/** The open alerts of the job that have begun before the run ended. @param {string} id @param {() => Run} read */
+const alertsOfRun = (id, read) => alertsPanel(untracked(read).job_id, (alert) => alert.first_execution === id || Date.parse(alert.since) <= Date.parse(read().updated_at));
 
 /** The heading; a past state has no actions. @param {() => Run} read @param {{ value: boolean }} isActive */
 function runHead(read, isActive) {
