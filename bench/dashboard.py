@@ -91,7 +91,7 @@ async def serve(path: Path, names: list[str], executions: int, parent: Connectio
 
 
 def serve_in_process(path: Path, names: list[str], executions: int, parent: Connection) -> None:
-    """Serve in a process of its own."""
+    """Serve the page; the target of another process."""
     asyncio.run(serve(path, names, executions, parent))
 
 

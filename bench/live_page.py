@@ -72,7 +72,7 @@ async def run_in_turn(kernel: Kernel, job_ids: list[str], every_s: float) -> Non
 
 
 def serve_in_process(path: Path, events: int, parent: Connection) -> None:
-    """Serve in a process of its own."""
+    """Serve the page; the target of another process."""
     asyncio.run(serve(path, events, parent))
 
 

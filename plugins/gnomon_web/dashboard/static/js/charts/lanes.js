@@ -3,14 +3,14 @@ import { s } from '../core/dom.js';
 import { asTable } from '../components/table.js';
 import { clockOf, dayMonth, duration, hourMinute, number, shortMoment } from '../i18n/format.js';
 import { t } from '../i18n/index.js';
-import { countsOf, runsOfLane } from '../model/lanes.js';
+import { countsOf, runsOfLane } from '../model/lane_counts.js';
 import { withKeys } from './mark_keys.js';
 import { ticks } from './time_axis.js';
 
 /** @typedef {import('../types.d.ts').Run} Run */
 /** @typedef {import('../types.d.ts').Lane} Lane */
 /** @typedef {{ lane: Lane, name: string, running: Run[], next: number | null }} ShownLane */
-/** @typedef {{ job: string, from: number, to: number, status: import('../model/lanes.js').Outcome }} Bucket */
+/** @typedef {{ job: string, from: number, to: number, status: import('../model/lane_counts.js').Outcome }} Bucket */
 
 const TOP = 26;
 const ROW = 30;
@@ -78,6 +78,6 @@ function laneOf({ lane, name, running, next }, y, { place, edges, from, now, to,
   ]);
 }
 
-/** @param {{ from: number, to: number }} bucket @param {[import('../model/lanes.js').Outcome, number][]} counts */
+/** @param {{ from: number, to: number }} bucket @param {[import('../model/lane_counts.js').Outcome, number][]} counts */
 const inWords = ({ from, to }, counts) =>
   `${shortMoment(from)} – ${shortMoment(to)} · ${counts.map(([status, count]) => `${t(`status.${status}`)} ${number(count)}`).join(' · ')}`;

@@ -2,21 +2,18 @@
 import { effect, onDispose, signal } from '../core/signals.js';
 import { get } from './api.js';
 import { now } from './clock.js';
+import { END_OF, withEnds } from './lane_counts.js';
+import { lanesOfRuns } from './lanes_of_runs.js';
 import * as store from './store.js';
 
-/** @typedef {import('../types.d.ts').Lane} Lane */
 /** @typedef {import('../types.d.ts').Lanes} Lanes */
 /** @typedef {import('../types.d.ts').LogEvent} LogEvent */
-/** @typedef {typeof WORST_FIRST[number]} Outcome */
 /** @typedef {{ lanes: Lanes | null, error: Error | null, loading: boolean }} Timeline */
 
 const MOST_LANES = 20;
 const BUCKETS = 100; // a few more than 96, so that a day has quarters of an hour
 const SOON_MS = 10_000; // until it is read again
 const KEPT_ENDS = 2_000; // more than the server counts while it answers
-
-export const WORST_FIRST = /** @type {const} */ (['failed', 'missed', 'cancelled', 'success']); // from the worst to the best
-const END_OF = /** @type {Record<string, Outcome>} */ ({ succeeded: 'success', failed: 'failed', missed: 'missed', cancelled: 'cancelled' });
 
 /**
  * The timeline of the last `span` milliseconds; call it in a scope. It is read again when time reaches the end of its
@@ -69,49 +66,8 @@ export function timelineOf(span) {
 }
 
 /** Where nothing counts runs, the newest ones are read instead. @param {string} from @param {number} span @param {number} position @param {AbortSignal} signal @returns {Promise<Lanes>} */
-async function readLanes(from, span, position, signal) {
+function readLanes(from, span, position, signal) {
   const begin = Date.parse(from);
   if (store.contributed.peek().includes('statistics')) return get('/scheduler/lanes', { from, to: new Date(begin + span).toISOString(), buckets: BUCKETS, jobs: MOST_LANES }, signal);
-  const { lanesOfRuns } = await import('./lanes_of_runs.js');
   return lanesOfRuns({ from: begin, span, position, buckets: BUCKETS, most: MOST_LANES }, signal);
-}
-
-/** The begins of all buckets and the end of the last one, in milliseconds. @param {Lanes} lanes @returns {number[]} */
-export function edgesOf(lanes) {
-  const begin = Date.parse(lanes.from);
-  const starts = lanes.starts?.map((at) => Date.parse(at)) ?? Array.from({ length: lanes.buckets }, (_, bucket) => begin + bucket * lanes.bucket_s * 1000);
-  return [...starts, Date.parse(lanes.to)];
-}
-
-/** The runs of a bucket by status, from the worst. @param {Lane} lane @param {number} bucket @returns {[Outcome, number][]} */
-export const countsOf = (lane, bucket) =>
-  WORST_FIRST.flatMap((status) => (lane[status]?.[bucket] ? [/** @type {[Outcome, number]} */ ([status, lane[status][bucket]])] : []));
-
-/** All runs of a lane. @param {Lane} lane */
-export const runsOfLane = ({ total }) => total.success + total.failed + total.missed + total.cancelled;
-
-/** Add runs that ended after the position of the answer. @param {Lanes} lanes @param {LogEvent[]} ends @returns {Lanes} */
-export function withEnds(lanes, ends) {
-  const edges = edgesOf(lanes);
-  const next = { ...lanes, all: copyOf(lanes.all), others: lanes.others && copyOf(lanes.others), lanes: lanes.lanes.map(copyOf) };
-  for (const event of ends) {
-    const bucket = edges.findLastIndex((edge) => edge <= Date.parse(event.at));
-    if (bucket < 0 || bucket >= lanes.buckets) continue;
-    const own = next.lanes.find((lane) => lane.job_id === event.job_id) ?? next.others;
-    for (const lane of own ? [next.all, own] : [next.all]) addEnd(lane, bucket, END_OF[event.type], event.count ?? 1);
-  }
-  return next;
-}
-
-/** @param {Lane} lane @returns {Lane} */
-const copyOf = (lane) => ({ ...lane, total: { ...lane.total } });
-
-/** @param {Lane} lane @param {number} bucket @param {Outcome} status @param {number} count */
-function addEnd(lane, bucket, status, count) {
-  const column = [...(lane[status] ?? Array.from(lane.worst, () => 0))];
-  column[bucket] += count;
-  lane[status] = column;
-  lane.total[status] += count;
-  const worst = /** @type {[string, number][]} */ (countsOf(lane, bucket))[0][0][0];
-  lane.worst = lane.worst.slice(0, bucket) + worst + lane.worst.slice(bucket + 1);
 }
