@@ -5,7 +5,7 @@ import { signal } from './signals.js';
 export const past = signal('');
 
 /** The calls that answer as of a moment. */
-const ASKED = /^\/scheduler\/((past|job-states|logs|history|alerts)(\?|$)|executions\b(?!\/[^/]+\/(explain|difference))|jobs(\/[^/?]+(\/(executions|history|execution-stats|parameters))?)?(\?|$))/;
+const ASKED = /^\/scheduler\/((past|job-states|logs|history|alerts(\/[^/?]+)?)(\?|$)|executions\b(?!\/[^/]+\/(explain|difference))|jobs(\/[^/?]+(\/(executions|history|execution-stats|parameters))?)?(\?|$))/;
 /** Timelines, which end at the moment. */
 const TIMELINES = /^\/scheduler\/(lanes|jobs\/[^/?]+\/lane)(\?|$)/;
 /** The calls that know the present alone. */
