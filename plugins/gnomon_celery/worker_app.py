@@ -77,9 +77,10 @@ def end_without_parent(**_: Any) -> None:
     """End a child of a pool whose parent is gone already.
 
     Celery has just asked the system to end the child with its parent, which is too late if the parent was killed in
-    between: the child would wait for bodies for ever.
+    between: the child would wait for bodies for ever. The pool `solo` has no child, and sends the signal as well.
     """
-    if os.getppid() != current_process()._parent_pid:  # noqa: SLF001 - billiard has no public name for it
+    parent = current_process()._parent_pid  # noqa: SLF001 - billiard has no public name for it
+    if parent is not None and os.getppid() != parent:
         os._exit(os.EX_UNAVAILABLE)
 
 
