@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime, time, timedelta
 from fnmatch import fnmatchcase
 from typing import Any, Final, Literal, get_args
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -23,6 +24,8 @@ Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 _DAYS: Final = get_args(Day)
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 _HTTP = re.compile(r"https?://[^/?#\s]+\S*")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 
 
 class QuietHours(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,8 +91,14 @@ class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         if len(kinds) != 1:
             got = " and ".join(kinds) or "none of them"
             raise ValueError(f"channel {self.name!r} must have one of webhook, apprise and command, got {got}")
-        if self.webhook is not None and not _HTTP.fullmatch(self.webhook.reveal()):
+        if self.webhook is not None and not _is_http(self.webhook):
             raise ValueError(f"channel {self.name!r}: webhook must be a URL such as https://example.org/hook")
+        for header, value in self.headers.items():
+            if not _HEADER_NAME.fullmatch(header) or not _HEADER_VALUE.fullmatch(value.reveal()):
+                raise ValueError(
+                    f"channel {self.name!r}: the header {header!r} cannot be sent: its name has letters, digits and "
+                    "hyphens, its value one line"
+                )
         if self.headers and self.webhook is None:
             raise ValueError(f"channel {self.name!r}: headers belong to a webhook, and it has none")
         if min(self.timeout, self.longest_pause, self.give_up_after) <= timedelta():
@@ -155,7 +164,7 @@ class Heartbeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     def __post_init__(self) -> None:
         """Refuse what is not an address, and pings without a pause."""
-        if not _HTTP.fullmatch(self.url.reveal()):
+        if not _is_http(self.url):
             raise ValueError("url must be a URL such as https://hc-ping.com/UUID")
         if self.interval < timedelta(seconds=1):
             raise ValueError(f"interval must be 1s or more, got {self.interval}")
@@ -170,6 +179,15 @@ def check_channels(channels: Sequence[Channel], routes: Sequence[Route]) -> None
         if unknown := sorted(set(route.channels) - set(names)):
             known = f"the channels are {', '.join(map(repr, names))}" if names else "there are no channels"
             raise ValueError(f"a route names the channel {unknown[0]!r}, which does not exist; {known}")
+
+
+def _is_http(url: Secret) -> bool:
+    """Return whether a URL has a host, and a port that there may be."""
+    try:
+        parts = urlsplit(url.reveal())
+        return bool(_HTTP.fullmatch(url.reveal()) and parts.hostname and parts.port != 0)
+    except ValueError:  # such as a port above 65535
+        return False
 
 
 def _fits(name: str, patterns: Sequence[str]) -> bool:

@@ -24,6 +24,7 @@ from gnomon_alerts.delivery.trial import try_channel
 from receiver import Receiver, receiving
 from servers import Port, eventually
 
+HOOK = {"name": "a", "webhook": "https://example.org/hook"}
 ECHO = {"name": "a", "command": ["true"]}
 
 
@@ -286,6 +287,10 @@ async def test_a_heartbeat_pings_and_reports_a_degraded_kernel(receiver: Receive
     [
         ({"channels": [{"name": "a"}]}, "must have one of webhook, apprise and command, got none of them"),
         ({"channels": [{"name": "a", "webhook": "ops"}]}, "webhook must be a URL"),
+        ({"channels": [{"name": "a", "webhook": "http://127.0.0.1:99999/"}]}, "webhook must be a URL"),
+        ({"channels": [{"name": "a", "webhook": "http://:80/hook"}]}, "webhook must be a URL"),
+        ({"channels": [HOOK | {"headers": {"X Key:": "k"}}]}, "the header 'X Key:' cannot be sent"),
+        ({"channels": [HOOK | {"headers": {"X-Key": "two\nlines"}}]}, "the header 'X-Key' cannot be sent"),
         ({"channels": [{"name": "a", "apprise": "nonsense://x"}]}, "apprise cannot use its URL"),
         ({"channels": [ECHO | {"timezone": "Mars"}]}, "Mars"),
         ({"channels": [ECHO, ECHO]}, "different names"),
