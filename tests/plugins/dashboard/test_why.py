@@ -107,7 +107,7 @@ async def test_a_job_is_explained_at_the_time_that_is_asked_for(open_page: Any, 
     page = window.page
     await expect(page.locator(".sentences p").first).to_contain_text("The last fire of financials was due at")
 
-    await page.get_by_label("Time").fill("2026-11-25T01:00")
+    await page.get_by_role("textbox", name="Time").fill("2026-11-25T01:00")
     await page.keyboard.press("Enter")
 
     await expect(page.locator(".sentences")).to_contain_text("has no fire at 2026-11-25 01:00 UTC")

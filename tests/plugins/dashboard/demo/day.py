@@ -49,12 +49,12 @@ JOBS: list[dict[str, Any]] = [
 
 
 @asynccontextmanager
-async def served_day(hours: float = 25.1) -> AsyncIterator[tuple[Kernel, str]]:
+async def served_day(hours: float = 25.1, *plugins: Any) -> AsyncIterator[tuple[Kernel, str]]:
     """Simulate `hours` hours up to NOW and serve the result; yield the kernel and the URL."""
     clock, web = VirtualClock(NOW - timedelta(hours=hours)), WebPlugin(Config(port=0))
     demo_jobs.sleep, demo_jobs.chance = clock.sleep, demo_jobs.make_chance()
     jobs: list[Job] = [convert_job(keys, "the demo") for keys in JOBS]
-    async with make_kernel(*jobs, clock=clock, plugins=[web], node="node-a") as kernel:
+    async with make_kernel(*jobs, clock=clock, plugins=[web, *plugins], node="node-a") as kernel:
         await clock.advance_to(NOW - timedelta(hours=hours / 2))
         await kernel.pause("financials", actor="mei", reason="the provider changes its format")
         await clock.advance_to(NOW - timedelta(hours=hours / 2 - 4))
