@@ -20,6 +20,7 @@ from gnomon_alerts import AlertsPlugin
 from gnomon_alerts.acts import acknowledgement, snooze
 from gnomon_alerts.book import Book, shown
 from gnomon_alerts.resources import count
+from gnomon_alerts.rules import KINDS
 from receiver import receiving
 from servers import eventually
 
@@ -192,6 +193,8 @@ async def test_alerts_are_filtered_and_all_that_match_are_acted_on(open_page: An
     await page.get_by_role("button", name="Show more").click()
     await expect(counted).to_have_text("53 alerts")
 
+    kinds = await page.get_by_label("All kinds").locator("option").evaluate_all("(all) => all.map((one) => one.value)")
+    assert kinds == ["", *KINDS]
     await page.get_by_label("Job id").fill("report")
     await page.get_by_label("Job id").press("Enter")
     await expect(rows).to_have_count(1)
