@@ -164,7 +164,7 @@ class Resources:
         base: dict[str, Any] = {"tag": "alerts", "scoped": True}
         path = "/scheduler/alerts"
         act = base | {"role": "operator", "errors": (404, 413, 415, 422)}
-        register("GET", path, self.list_alerts, role="viewer", **base)
+        register("GET", path, self.list_alerts, role="viewer", on_wall=True, **base)
         register("POST", f"{path}/ack", self.ack_many, **act)
         register("POST", f"{path}/snooze", self.snooze_many, **act)
         register("POST", f"{path}/resolve", self.resolve_many, **act)

@@ -14,9 +14,10 @@ OFTEN_S: Final = 60.0
 
 
 def wait_in_groups(jobs: Sequence[ForecastJob], group_of: Mapping[str, str], limits: Mapping[str, int]) -> None:
-    """Let runs wait for a slot of their group while it is expected to be full; runs without an expected end take none.
+    """Move runs to the time of a free slot where their group is expected to be full.
 
-    Fires begin in their order, as they do where the jobs of a group have the same priority.
+    Runs without an expected end take no slot. Fires begin in their order, as they do where the jobs of a group have the
+    same priority.
     """
     for group, limit in limits.items():
         members = [job for job in jobs if group_of.get(job.job_id) == group]
@@ -31,7 +32,7 @@ def wait_in_groups(jobs: Sequence[ForecastJob], group_of: Mapping[str, str], lim
 
 
 def _wait(run: ForecastRun, group: str, limit: int, busy: list[datetime]) -> None:
-    """Let a run wait until one of the busy slots is free; `busy` are the ends that are expected, as a heap."""
+    """Move a run to the time when one of the busy slots is free; `busy` are the ends that are expected, as a heap."""
     assert run.starts is not None  # noqa: S101 - the caller has chosen those
     assert run.ends is not None  # noqa: S101
     ends = run.ends

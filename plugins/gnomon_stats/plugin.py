@@ -140,7 +140,7 @@ class StatsPlugin:
         """Register the statistics as HTTP resources; they replace what the store alone can count."""
         path = "/scheduler/jobs/{job_id}/execution-stats"
         register("GET", path, self.answer, role="viewer", tag="statistics", errors=(404,))
-        register("GET", "/scheduler/stats/today", self.answer_today, role="viewer", tag="statistics")
+        register("GET", "/scheduler/stats/today", self.answer_today, role="viewer", tag="statistics", on_wall=True)
         labels = "/scheduler/stats/labels"
         register("GET", labels, self.answer_labels, role="viewer", tag="statistics")
         register("GET", labels + "/{label}", self.answer_label, role="viewer", tag="statistics")
@@ -148,7 +148,8 @@ class StatsPlugin:
         lane = "/scheduler/jobs/{job_id}/lane"
         register("GET", lane, self.answer_lane, role="viewer", tag="statistics", errors=(404,))
         register("GET", "/scheduler/compare", self.answer_compare, role="viewer", tag="statistics", scoped=True)
-        register("GET", "/scheduler/forecast", self.answer_forecast, role="viewer", tag="statistics", scoped=True)
+        keys: dict[str, Any] = {"role": "viewer", "tag": "statistics", "scoped": True, "on_wall": True}
+        register("GET", "/scheduler/forecast", self.answer_forecast, **keys)
         one = "/scheduler/jobs/{job_id}/forecast"
         register("GET", one, self.answer_job_forecast, role="viewer", tag="statistics", errors=(404,))
 

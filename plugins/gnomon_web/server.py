@@ -58,6 +58,7 @@ from gnomon_web.resources import (
     single_sign_on,
     statistics,
     tickets,
+    wall_links,
     workers,
 )
 from gnomon_web.resources.etas import PAST_RUNS, PastRuns
@@ -86,6 +87,7 @@ MODULES = (
     workers,
     metrics,
     sessions,
+    wall_links,
     single_sign_on,
     tickets,
     openapi,

@@ -10,8 +10,8 @@ from gnomon.domain.event_base import KernelEvent
 class LoggedIn(KernelEvent, frozen=True, kw_only=True, tag="logged_in"):
     """Someone logged in to a server of this kernel.
 
-    `actor` is the name under which the login acts, `via` is `token` or `oidc`, `session` the id of the login, which is
-    not a secret, and `address` where the request came from.
+    `actor` is the name under which the login acts. `via` is `token` or `oidc`, or `link` for one that the actor has
+    made for a wall. `session` is the id of the login, which is not a secret, and `address` where the request came from.
     """
 
     actor: str

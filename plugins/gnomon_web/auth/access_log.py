@@ -111,8 +111,8 @@ class AccessLog:
         """Note a login."""
         self._add(
             LoggedIn,
-            actor=session.name,
-            via=session.via,
+            actor=session.creator or session.name,
+            via="link" if session.link else session.via,
             address=session.address,
             session=session.id,
             expires=session.expires,

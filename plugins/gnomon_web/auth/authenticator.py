@@ -6,8 +6,8 @@ import hmac
 import importlib
 import os
 from collections.abc import Callable, Collection, Mapping
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -49,6 +49,13 @@ LOGINS_OF_NAME = 60
 """Logins with one token in a minute."""
 MAX_NAME_CHARACTERS = 200
 CHALLENGE: Mapping[str, str] = {hdrs.WWW_AUTHENTICATE: 'Bearer realm="gnomon"'}
+
+
+class OpenedLink(NamedTuple):
+    """A wall link and its value, which is a secret."""
+
+    value: str
+    session: Session
 
 
 class Authenticator:
@@ -93,6 +100,8 @@ class Authenticator:
         """Whether a config grants a login: it has the same token, or the same provider with the same roles."""
         if session.via == "oidc":
             return config.oidc is not None and self.sessions.fingerprint(config.oidc.fingerprint) == session.source
+        if session.link:
+            return any(self.sessions.fingerprint(token.digest) == session.source for token in config.tokens)
         token = next((token for token in config.tokens if token.name == session.name), None)
         return token is not None and self.sessions.fingerprint(token.digest) == session.source
 
@@ -129,8 +138,11 @@ class Authenticator:
         """Whether an identity still holds: false once its login or token has ended or was removed."""
         if identity.expires is not None and identity.expires <= self._clock.now():
             return False
-        if identity.session is not None and self.sessions.get(identity.session) is None:
+        session = self.sessions.get(identity.session) if identity.session is not None else None
+        if identity.session is not None and session is None:
             return False
+        if session is not None and session.link:  # its scope is that of the creator's token
+            return self._identity_of_session(session) == identity
         if identity.token is None:
             return identity.session is not None or identity is NOBODY or self.is_open
         token = self._tokens.get(identity.token)
@@ -144,6 +156,8 @@ class Authenticator:
         bucket = bucket_of(address)
         problem = f"too many wrong tokens from {address}"
         self._failures.check(bucket, problem)
+        if (wall := await self._wall_of(token)) is not None:
+            return token, wall
         try:
             known = self._check(token, culprit("body", "token", NOT_CONFIGURED))
         except ApiError as exc:
@@ -155,7 +169,12 @@ class Authenticator:
         until = self._clock.now() + self._config.session
         expires = min(until, known.expires or until)
         session = await self.sessions.add(
-            known.name, known.role, "token", source=known.digest, expires=expires, address=address
+            known.name,
+            known.role,
+            "token",
+            source=self.sessions.fingerprint(known.digest),
+            expires=expires,
+            address=address,
         )
         return self._opened(session)
 
@@ -169,9 +188,42 @@ class Authenticator:
         expires = min(self._clock.now() + self._config.session, datetime.fromtimestamp(claims["exp"], UTC))
         address = client_of(request, self._config).address
         session = await self.sessions.add(
-            name, role, "oidc", source=oidc.fingerprint, expires=expires, address=address, subject=subject
+            name,
+            role,
+            "oidc",
+            source=self.sessions.fingerprint(oidc.fingerprint),
+            expires=expires,
+            address=address,
+            subject=subject,
         )
         return self._opened(session)
+
+    async def _wall_of(self, value: str) -> Identity | None:
+        """Return the identity of a wall link by its value, None for anything else."""
+        identity = await self.identity_of_login(value) if value.startswith(PREFIX) else None
+        return identity if identity is not None and identity.is_link else None
+
+    async def make_link(self, creator: Identity, name: str, days: int, request: web.Request) -> OpenedLink:
+        """Open a login for a wall, which the token or provider of its creator grants; return its value, too."""
+        login = self.sessions.get(creator.session) if creator.session is not None else None
+        if login is None and creator.token is None:
+            detail = "this server has no tokens, so a wall on this machine needs no link: open /?wall"
+            raise _refused(INSUFFICIENT_ROLE, culprit("header", "Authorization", detail))
+        source = login.source if login is not None else self.sessions.fingerprint(creator.token or b"")
+        token = next((one for one in self._tokens.values() if one.digest == creator.token), None)
+        until = self._clock.now() + timedelta(days=days)
+        session = await self.sessions.add(
+            f"wall {name}",
+            "viewer",
+            login.via if login is not None else "token",
+            source=source,
+            expires=min(until, token.expires or until) if token is not None else until,
+            address=client_of(request, self._config).address,
+            link=True,
+            creator=creator.name,
+        )
+        self.access_log.logged_in(session)
+        return OpenedLink(self.sessions.value_of(session), session)
 
     async def _count_login(self, key: str, problem: str) -> None:
         self._logins.check(key, problem)
@@ -220,8 +272,10 @@ class Authenticator:
         """End the logins of a request, or only that of its browser; GnomonError where not all processes know it yet."""
         _, _, bearer = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
         given = (self._cookie_of(request), "" if is_replaced else bearer.strip())
-        values = [value for value in given if value.startswith(PREFIX)]
-        await self.end_logins({one for value in values if (one := self.sessions.identifier_of(value)) is not None})
+        ids = [self.sessions.identifier_of(value) for value in given if value.startswith(PREFIX)]
+        logins = [self.sessions.get(one) for one in ids if one is not None]
+        links = {one.id for one in logins if one is not None and one.link}  # other walls have them, too
+        await self.end_logins({one for one in ids if one is not None and one not in links})
 
     async def end_logins(self, ids: Collection[str]) -> None:
         """End the logins with these ids, which their owners gave; GnomonError as above."""
@@ -261,6 +315,11 @@ class Authenticator:
         """Return the identity of a login, with what its token may do now."""
         if not self._grants(session, self._config):
             return NOBODY
+        if session.link:
+            fingerprint = self.sessions.fingerprint
+            granted = [token for token in self._tokens.values() if fingerprint(token.digest) == session.source]
+            scope = granted[0].scope if granted else None
+            return Identity(session.name, "viewer", session.id, session.expires, scope=scope, is_link=True)
         if session.via == "oidc":
             return Identity(session.name, session.role, session.id, session.expires)
         token = self._token_named(session.name)
@@ -277,6 +336,13 @@ def make_oidc_client(oidc: Oidc, clock: Clock) -> OidcClient:
     """Return the client of a provider. Its module needs the extra `oidc`, which the config has checked."""
     client: OidcClient = importlib.import_module("gnomon_web.auth.oidc_client").OidcClient(oidc, clock)
     return client
+
+
+def expect_on_wall(identity: Identity, *, is_public: bool) -> None:
+    """Raise ApiError for a wall link that asks for more than a wall shows."""
+    if identity.is_link and not is_public:
+        detail = "this login is a link for a wall, which shows the wall alone"
+        raise _refused(INSUFFICIENT_ROLE, culprit("header", "Cookie", detail))
 
 
 def require(identity: Identity, access: Access) -> None:

@@ -34,7 +34,7 @@ class Identity(msgspec.Struct, frozen=True):
 
     `session` is the id of a login and `expires` its end, or that of a token. `token` is the digest of the token with
     which the request or the login was made: while it is not configured any more, the identity is not valid. `scope`
-    are the jobs that it is limited to, None for all.
+    are the jobs that it is limited to, None for all. With `is_link` it may use only the calls of a wall.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Identity(msgspec.Struct, frozen=True):
     expires: datetime | None = None
     token: bytes | None = None
     scope: Scope | None = None
+    is_link: bool = False
 
     def may(self, access: Access) -> bool:
         """Whether it has that role or a higher one."""

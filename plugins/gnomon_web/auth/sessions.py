@@ -15,7 +15,7 @@ import hmac
 import secrets
 from collections.abc import Callable, Collection
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -32,6 +32,7 @@ PREFIX = "gnomon-session."
 MAX_SESSIONS = 5_000
 MAX_SESSIONS_OF_NAME = 100
 """Open logins that are kept; a new one beyond that ends the oldest. One token cannot end the logins of others."""
+MAX_LINKS_OF_CREATOR = 20
 OWN_LIMIT_S = 2.0
 """Seconds that a process which leads waits for the store. While it is away, people must be able to log in."""
 ORDER_LIMIT_S = 12.0
@@ -41,7 +42,8 @@ ORDER_LIMIT_S = 12.0
 class Session(msgspec.Struct, frozen=True, kw_only=True):
     """A login. `source` is the fingerprint of what granted it: a token, or a configured provider with its roles.
 
-    `key` is the fingerprint of the key that its cookie is signed with.
+    `key` is the fingerprint of the key that its cookie is signed with. A `link` is a login that its `creator` has made
+    for a wall: its value allows anyone to see what a wall shows, and nothing else.
     """
 
     id: str
@@ -54,6 +56,13 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     address: str = ""
     subject: str = ""
     key: str = ""
+    link: bool = False
+    creator: str = ""
+
+    @property
+    def owner(self) -> tuple[bool, str]:
+        """What the number of open logins is limited by: the creator of links, else the name."""
+        return self.link, self.creator if self.link else self.name
 
 
 class View(msgspec.Struct, frozen=True):
@@ -148,7 +157,7 @@ class Sessions:
     # --- changes ---
 
     async def add(
-        self, name: str, role: Role, via: Literal["token", "oidc"], *, source: bytes, expires: datetime, **facts: str
+        self, name: str, role: Role, via: Literal["token", "oidc"], *, source: str, expires: datetime, **facts: Any
     ) -> Session:
         """Open a login, in all processes; GnomonError where that cannot be stored.
 
@@ -159,7 +168,7 @@ class Sessions:
             name=name,
             role=role,
             via=via,
-            source=self.fingerprint(source),
+            source=source,
             begun=self._kernel.clock.now(),
             expires=expires,
             key=self._fingerprint_of_key,
@@ -300,8 +309,9 @@ def _add(opened: Open, session: Session) -> None:
     """Add a login; it ends the oldest ones beyond the limits."""
     if session.id in opened:
         return
-    of_name = [one.id for one in opened.values() if one.name == session.name]
-    for oldest in of_name[: max(len(of_name) - MAX_SESSIONS_OF_NAME + 1, 0)]:
+    most = MAX_LINKS_OF_CREATOR if session.link else MAX_SESSIONS_OF_NAME
+    same = [one.id for one in opened.values() if one.owner == session.owner]
+    for oldest in same[: max(len(same) - most + 1, 0)]:
         del opened[oldest]
     while len(opened) >= MAX_SESSIONS:
         del opened[next(iter(opened))]

@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 from gnomon import GnomonError, StoreUnavailableError
 from gnomon.wire.problems import BODY_TIMEOUT, INVALID_TOKEN, LEADER_ONLY, NOT_CONFIRMED
 from gnomon_web.app_keys import AUTHENTICATOR, CONFIG, IDENTITY, KERNEL, RELEASE, SAFE_METHODS, caller_of
-from gnomon_web.auth.authenticator import require
+from gnomon_web.auth.authenticator import expect_on_wall, require
 from gnomon_web.auth.roles import NOBODY, Access, Identity
 from gnomon_web.auth.tickets import PARAMETER, TICKETS
 from gnomon_web.errors import ApiError, culprit
@@ -52,6 +52,7 @@ def endpoint(
         access = _access(request, route)
         request[IDENTITY] = identity = await _identity(request, route, access)
         require(identity, access)
+        expect_on_wall(identity, is_public=route.on_wall or route.role == "public")
         if route.has_share and isinstance(request.protocol, ProblemRequestHandler):  # which releases it
             request[RELEASE] = await request.app[READ_SHARES].answers.enter(identity)
         served, parameters = route, signature

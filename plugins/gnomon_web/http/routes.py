@@ -51,6 +51,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     only if its path names a job or an execution, which is checked.
 
     With `has_past` the call has a parameter `at`: `kernel_of(request)`, or the kernel of the `caller`, is that of then.
+    `on_wall` marks what a wall shows: a wall link may use these routes and public ones only.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -68,6 +69,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     replaceable: bool = False
     scoped: bool = False
     has_past: bool = False
+    on_wall: bool = False
 
     @property
     def names_in_path(self) -> list[str]:

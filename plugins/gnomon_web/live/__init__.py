@@ -31,4 +31,5 @@ def _websocket(path: str, handler: Handler) -> Route:
         tag="live",
         errors=(503,),
         scoped=True,
+        on_wall=handler is serve_live,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from importlib.metadata import version
 
 import msgspec
@@ -83,7 +84,7 @@ class DashboardFeed:
             case NewTopics():
                 if not self._request.app[AUTHENTICATOR].is_valid(self._identity):
                     raise HangUp(4401, "the login has ended")
-                self._logs.follow(message.topics)
+                self._follow(message.topics)
             case Ping():
                 await self._websocket.send(encode_json(Pong(now=self._kernel.clock.now())))
 
@@ -101,7 +102,7 @@ class DashboardFeed:
                 hello = await self._hello
         except TimeoutError:
             raise HangUp(4400, f"expected a hello within {HELLO_LIMIT_S:g} s") from None
-        self._logs.follow(hello.topics)
+        self._follow(hello.topics)
         websocket.tasks.create_task(self._logs.send(websocket))
         await self._begin(hello)
         websocket.tasks.create_task(self._health.send(websocket))
@@ -111,6 +112,11 @@ class DashboardFeed:
             await self._window.room()
             await self._next_tick()
             await self._send_next()
+
+    def _follow(self, topics: Sequence[str]) -> None:
+        """Follow the logs of runs; a wall shows none."""
+        if not self._identity.is_link:
+            self._logs.follow(topics)
 
     async def _begin(self, hello: Hello) -> None:
         if hello.after is None or hello.log is None:

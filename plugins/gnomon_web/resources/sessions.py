@@ -42,7 +42,7 @@ class SignIn(msgspec.Struct, frozen=True):
 class Session(msgspec.Struct, kw_only=True):
     """The sender of the request. `is_open`: no tokens are configured, so nobody logs in. `expires`: end of a login.
 
-    `sign_in` is present where the server has single sign-on.
+    `sign_in` is present where the server has single sign-on, and `is_link` is true for a wall link.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Session(msgspec.Struct, kw_only=True):
     expires: datetime | None
     is_open: bool
     sign_in: SignIn | msgspec.UnsetType = msgspec.UNSET
+    is_link: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class OpenSession(msgspec.Struct, kw_only=True):
@@ -175,4 +176,5 @@ def _session(request: web.Request, identity: Identity) -> Session:
         expires=identity.expires,
         is_open=authenticator.is_open,
         sign_in=sign_in,
+        is_link=identity.is_link or msgspec.UNSET,
     )

@@ -64,7 +64,7 @@ def routes() -> list[Route]:
     return [
         Route(path=path, handler=job_statistics, errors=(404,), has_past=True, **base),
         Route(path="/scheduler/stats", handler=overview, **base),
-        Route(path=TODAY_PATH, handler=today, **base),
+        Route(path=TODAY_PATH, handler=today, on_wall=True, **base),
     ]
 
 

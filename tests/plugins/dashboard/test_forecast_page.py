@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
+import pytest_asyncio
+from axe_playwright_python.async_playwright import Axe
+from axe_playwright_python.base import AXE_SCRIPT
 from playwright.async_api import expect
 
 from gnomon import Duration, Job, hookimpl
 from gnomon_stats import StatsPlugin
 
+AXE = Axe(AXE_SCRIPT)
 CLOSED = "the exchange is closed"
 
 
@@ -30,8 +36,17 @@ class Exchange:
         register(self.guard)
 
 
-async def test_the_next_two_hours_are_two_clicks_away_and_say_what_the_server_expects(open_page: Any, day: str) -> None:
-    window = await open_page(day, "/")
+@pytest_asyncio.fixture(loop_scope="session")
+async def morning() -> AsyncIterator[str]:
+    """The URL of a server with statistics of six hours of the demo's day."""
+    async with importlib.import_module("day").served_day(6, StatsPlugin()) as (_, url):
+        yield url
+
+
+async def test_the_next_two_hours_are_two_clicks_away_and_say_what_the_server_expects(
+    morning: str, open_page: Any
+) -> None:
+    window = await open_page(morning, "/")
     page, rows = window.page, window.page.locator("table.fires tbody tr[data-row]")
     await page.get_by_role("link", name="Forecast").click()
     await page.get_by_role("button", name="next 2 h").click()
@@ -47,6 +62,10 @@ async def test_the_next_two_hours_are_two_clicks_away_and_say_what_the_server_ex
     assert any(run["ends"] for _, _, run in listed)
     shown = await rows.locator("td:nth-child(4)").all_text_contents()
     assert len([text for text in shown if text != "–"]) == len([run for _, _, run in listed if run["ends"]])
+    for scheme in ("light", "dark"):
+        await page.emulate_media(color_scheme=scheme)
+        checked = await AXE.run(page, options={"resultTypes": ["violations"]})
+        assert [(one["id"], one["nodes"][0]["target"]) for one in checked.response["violations"]] == [], scheme
     runs = found["totals"]["run"]
     await page.get_by_role("button", name=re.compile(f"^{runs} ?runs$")).click()
     await expect(rows).to_have_count(runs)
@@ -102,6 +121,6 @@ async def test_misses_are_foreseen_with_their_reasons_and_what_is_cut_is_said(op
 
 async def test_a_server_without_statistics_says_what_the_forecast_needs(open_page: Any, serve: Any) -> None:
     served = await serve(Job(id="tick", func=quick))
-    window = await open_page(served.url, "/forecast", allowed=("Failed to load resource",))
+    window = await open_page(served.url, "/forecast")
 
     await expect(window.page.get_by_text("Forecasts need the plugin stats")).to_be_visible()

@@ -59,6 +59,10 @@ async def test_logging_out_ends_the_session_on_all_pages(open_page: Any, serve: 
     await window.page.keyboard.press("g")
     await window.page.keyboard.press("s")
     await expect(window.page.get_by_role("dialog")).to_contain_text("viewer (viewer)")
+    await window.page.keyboard.press("Escape")
+    await window.reload()  # the page is not told again that there are tokens
+    await window.page.get_by_role("button", name="Account: viewer").click()
+    await expect(window.page.get_by_role("dialog")).to_contain_text("viewer (viewer) until")
     await window.page.get_by_role("button", name="Log out").click()
 
     await expect(window.page.locator("h1")).to_have_text("Log in")

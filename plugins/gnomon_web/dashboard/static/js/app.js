@@ -8,7 +8,7 @@ import { readPreference } from './core/preferences.js';
 import { firingCount, followAlerts } from './model/alert_lists.js';
 import { startClock } from './model/clock.js';
 import { link } from './model/connection_state.js';
-import { connect } from './model/session.js';
+import { connect, takeLink } from './model/session.js';
 import { followRecentRuns } from './model/recent_runs.js';
 import * as store from './model/store.js';
 import { startFavicon } from './components/favicon.js';
@@ -33,6 +33,7 @@ const loginView = lazily(() => import('./views/login.js').then((found) => found.
 const forecastView = lazily(() => import('./views/forecast.js').then((found) => found.forecastView));
 const activityView = lazily(() => import('./views/activity.js').then((found) => found.activityView));
 const pastBar = lazily(() => import('./views/past_bar.js').then((found) => found.pastBar), () => null);
+const wallView = lazily(() => import('./views/wall.js').then((found) => found.wallView));
 const systemDrawer = lazily(() => import('./views/system.js').then((found) => found.systemDrawer), () => null);
 const helpDrawer = lazily(() => import('./views/shortcuts_help.js').then((found) => found.helpDrawer), () => null);
 
@@ -60,6 +61,9 @@ function view(path) {
   return nothingHere(t('nothing.here'), t('nothing.text', { path: clean(path) }));
 }
 
+/** Whether the page is on a wall: without navigation and controls. */
+const isWall = computed(() => 'wall' in route.value.query);
+
 /** The view is rebuilt only for another path; it follows its filters in the query by itself. */
 function main() {
   const path = computed(() => route.value.path);
@@ -67,6 +71,7 @@ function main() {
   return () => {
     if (state.value === 'login') return loginView();
     if (state.value === 'loading') return [h('h1', { class: 'sr' }, 'Gnomon'), skeleton(6)];
+    if (isWall.value) return wallView();
     const wanted = path.value;
     past.value; // links keep the moment, and acts belong to the present
     return untracked(() => view(wanted));
@@ -102,7 +107,8 @@ function startPage() {
     const lang = language.value;
     shownZone.value;
     document.documentElement.lang = lang;
-    document.body.replaceChildren(...untracked(() => shell(main(), panels(), showsPast())).map((part) => (typeof part === 'function' ? h('div', { class: 'place' }, part) : part)));
+    const frame = isWall.value ? (/** @type {any} */ view) => [h('main', { id: 'main', tabindex: -1 }, view)] : (/** @type {any} */ view) => shell(view, panels(), showsPast());
+    document.body.replaceChildren(...untracked(() => frame(main())).map((part) => (typeof part === 'function' ? h('div', { class: 'place' }, part) : part)));
   });
   effect(() => void (document.title = (language.value, `${firingCount.value > 0 ? `(${firingCount.value}) ` : ''}${titleOf(route.value.path)}`)));
   effect(() => void (jobZone.value = zoneOfPage()));
@@ -156,6 +162,7 @@ function search() {
 startTheme();
 await startLanguage();
 startRoutes();
+await takeLink();
 startClock();
 startShortcuts();
 startPage();

@@ -44,7 +44,7 @@ export const reasonOf = (form) => String(form.get('reason') ?? '').trim() || nul
 
 /** @typedef {{ key: string, text: string, act: () => void }} Entry */
 
-/** Show a menu whose entries are chosen with the pointer, the arrow keys, or their own key. @param {string} title @param {Entry[]} entries @param {string} none */
+/** Show a menu whose entries are chosen with the pointer, the arrow keys, or their own key. @param {any} title @param {Entry[]} entries @param {string} none */
 export function menu(title, entries, none) {
   const dialog = modal(() => h('div', { class: 'menu', onkeydown: press }, [
     h('h2', { id: 'question-title' }, title),

@@ -6,12 +6,12 @@ import { readPreference, savePreference } from '../core/preferences.js';
 import { address, refine, route } from '../core/router.js';
 import { VERSION } from '../model/api.js';
 import { now } from '../model/clock.js';
-import { link, serverVersion } from '../model/connection_state.js';
+import { actor, link, serverVersion } from '../model/connection_state.js';
 import { firingCount, isBad } from '../model/alert_lists.js';
 import { connection } from '../model/session.js';
 import { clean } from '../model/sanitize.js';
 import * as store from '../model/store.js';
-import { LANGUAGES, language, setLanguage, t, word } from '../i18n/index.js';
+import { LANGUAGES, language, setLanguage, t, withWords, word } from '../i18n/index.js';
 import { chooseZone, jobZone, LOCAL, zoneChoice } from '../i18n/zone.js';
 import { componentName } from './common.js';
 import { icon, logo } from './icons.js';
@@ -55,6 +55,7 @@ export const shell = (main, panels, pastBar) => [
       h('select', { class: 'quiet', 'aria-label': t('language'), onchange: choose }, Object.entries(LANGUAGES).map(([key, name]) => h('option', { value: key, selected: language.peek() === key }, name))),
       h('select', { class: 'quiet zone', 'aria-label': t('zone'), onchange: (/** @type {any} */ { target }) => chooseZone(target.value) }, () => ZONES.map((one) => h('option', { value: one, selected: zoneChoice.value === one }, zoneText(one)))),
       h('button', { class: 'quiet', type: 'button', 'aria-label': () => `${t('theme')}: ${t(/** @type {any} */ (`theme.${theme.value}`))}`, title: () => t(/** @type {any} */ (`theme.${theme.value}`)), onclick: nextTheme }, icon('sun')),
+      () => actor.value !== '' && link.value !== 'refused' && h('button', { class: 'quiet account', type: 'button', 'aria-label': `${t('account')}: ${actor.value}`, title: clean(actor.value), onclick: () => void withWords(import('../views/account.js')).then((found) => found.openAccount()) }, icon('activity'), h('span', { class: 'word' }, clean(actor.value))),
       h('button', { class: 'quiet keys-button', type: 'button', 'aria-label': t('keys'), onclick: () => refine({ panel: 'keys' }) }, icon('keys')),
     ]),
   ]),

@@ -1,6 +1,7 @@
 // English, in the terms of the documentation.
 export const en = {
   'nav': 'Main', 'nav.overview': 'Overview', 'nav.jobs': 'Jobs', 'nav.runs': 'Runs', 'nav.alerts': 'Alerts', 'nav.forecast': 'Forecast', 'nav.compare': 'Compare', 'nav.activity': 'Activity',
+  'account': 'Account',
   'skip': 'Skip to content', 'language': 'Language', 'theme': 'Theme', 'theme.auto': 'system', 'theme.light': 'light', 'theme.dark': 'dark',
   'all': 'All', 'close': 'Close', 'copy': 'Copy', 'copied': 'Copied', 'save': 'Save', 'never': 'never', 'state': 'State', 'loading': 'Loading…',
   'retry': 'Try again', 'load.failed': 'Loading failed: {reason}', 'and.more': 'and {n} more', 'nothing.here': 'Page not found', 'nothing.text': 'There is no page at {path}.',

@@ -58,6 +58,9 @@ export const enPages = {
   'forecast.cut.fires': 'The first {n} of {m} fires are listed.', 'forecast.cut.often': '{n} {n|job fires|jobs fire} every minute or more often: shown as a rate.', 'forecast.cut.jobs': '{n} {n|job that fires later is|jobs that fire later are} not shown.', 'forecast.cut.lanes': 'The chart has the {n} of {m} jobs that fire first.',
   'forecast.none': 'Nothing is due in this period.', 'forecast.missing': 'Forecasts need the plugin stats: add [plugins.stats] to the config.', 'forecast.label': 'Fires to come of {n} {n|job|jobs}', 'forecast.unlisted': 'Fires from here on are only counted',
 
+  // account and wall
+  'account.until': 'until', 'wall.open': 'Wall view', 'wall.link': 'Link for a wall', 'wall.text': 'A screen that opens the link sees the wall view, and nothing else, without a login.', 'wall.name': 'Name of the wall', 'wall.days': 'Valid for days', 'wall.make': 'Make link', 'wall.revoke': 'Revoke', 'wall.once': 'Anyone who has this link sees the wall. It is shown this once.', 'wall.lost': 'Disconnected: as of {t}',
+
   // activity
   'audit.hold': 'held all fires', 'audit.release': 'released all fires', 'audit.deploy': 'deployed other definitions', 'audit.accept_rollback': 'accepted the loss of events', 'audit.log_in': 'logged in', 'audit.log_out': 'ended a login', 'audit.access': 'was denied access',
   'audit.acknowledge': 'acknowledged an alert', 'audit.unacknowledge': 'withdrew the acknowledgement of an alert', 'audit.snooze': 'snoozed an alert', 'audit.unsnooze': 'ended the snooze of an alert', 'audit.resolve': 'resolved an alert',

@@ -2,6 +2,7 @@
 /** @type {Record<keyof typeof import('./en.js').en, string>} */
 export const zh = {
   'nav': '主导航', 'nav.overview': '总览', 'nav.jobs': '任务', 'nav.runs': '执行记录', 'nav.alerts': '告警', 'nav.forecast': '预测', 'nav.compare': '对比', 'nav.activity': '操作记录',
+  'account': '账号',
   'skip': '跳到正文', 'language': '语言', 'theme': '主题', 'theme.auto': '跟随系统', 'theme.light': '浅色', 'theme.dark': '深色',
   'all': '全部', 'close': '关闭', 'copy': '复制', 'copied': '已复制', 'save': '保存', 'never': '从未', 'state': '状态', 'loading': '加载中…',
   'retry': '重试', 'load.failed': '加载失败：{reason}', 'and.more': '还有 {n} 项', 'nothing.here': '页面不存在', 'nothing.text': '{path} 处没有页面。',

@@ -58,6 +58,9 @@ export const zhPages = {
   'forecast.cut.fires': '列出前 {n} 次触发，共 {m} 次。', 'forecast.cut.often': '{n} 个任务每分钟至少触发一次，只显示频率。', 'forecast.cut.jobs': '另有 {n} 个较晚触发的任务未显示。', 'forecast.cut.lanes': '图中显示 {m} 个任务中最先触发的 {n} 个。',
   'forecast.none': '此时段内没有触发。', 'forecast.missing': '预测需要 stats 插件：请在配置中添加 [plugins.stats]。', 'forecast.label': '{n} 个任务未来的触发', 'forecast.unlisted': '此后的触发只计数，不列出',
 
+  // account and wall
+  'account.until': '有效期至', 'wall.open': '大屏视图', 'wall.link': '大屏链接', 'wall.text': '打开此链接的屏幕无需登录即可查看大屏视图，但看不到其他内容。', 'wall.name': '大屏名称', 'wall.days': '有效天数', 'wall.make': '生成链接', 'wall.revoke': '吊销', 'wall.once': '持有此链接的人都能看到大屏。链接只显示这一次。', 'wall.lost': '连接已断开，数据截至 {t}',
+
   // activity
   'audit.hold': '暂停了全部触发', 'audit.release': '恢复了全部触发', 'audit.deploy': '部署了新的任务定义', 'audit.accept_rollback': '接受了事件丢失', 'audit.log_in': '登录', 'audit.log_out': '结束了一次登录', 'audit.access': '访问被拒绝',
   'audit.acknowledge': '确认了告警', 'audit.unacknowledge': '撤销了对告警的确认', 'audit.snooze': '推迟了告警', 'audit.unsnooze': '取消了告警的推迟', 'audit.resolve': '解除了告警',

@@ -82,6 +82,15 @@ export async function logIn(token) {
   else showPast(past.peek(), connection());
 }
 
+/** Log in with the secret of a wall link, which the fragment of the address has, unless this browser has a login. */
+export async function takeLink() {
+  const secret = new URLSearchParams(location.hash.slice(1)).get('k');
+  if (!secret) return;
+  history.replaceState(null, '', location.pathname + location.search);
+  const session = await get('/session').catch(() => null);
+  if (session && !session.is_open && session.role === 'public') await post('/login', { token: secret }).catch(() => {}); // the page asks for a token then
+}
+
 /** A login that could not be ended in all processes has ended in this browser: the problem says so. */
 export async function logOut() {
   try {

@@ -32,6 +32,9 @@ const GLYPHS = /** @type {Record<string, string>} */ ({ running: 'running', run:
 /** The class of a prospect in badges. @param {string} key */
 const look = (key) => (key === 'run' ? 'scheduled' : key);
 
+/** Whether the server has the plugin that forecasts. */
+const canForecast = computed(() => store.contributed.value.includes('statistics'));
+
 const period = () => (PERIODS_AHEAD.includes(route.value.query.window) ? route.value.query.window : '24h');
 
 /** What the server expects, read again as time passes and when a job changes. */
@@ -42,6 +45,7 @@ function expected() {
   effect(() => {
     changes.value;
     store.generation.value;
+    if (!canForecast.value) return undefined;
     const abort = new AbortController();
     found.value = { ...found.peek(), loading: true };
     get('/scheduler/forecast', JSON.parse(asked.value), abort.signal).then(
@@ -71,7 +75,7 @@ export function forecastView() {
   const forecast = computed(() => found.value.value);
   const wanted = () => route.value.query.outcome ?? '';
   const fires = computed(() => firesOf(forecast.value).filter(({ run }) => wanted() === '' || prospect(run) === wanted()));
-  return h('div', { class: 'page', 'aria-busy': () => found.value.loading && 'true' }, [
+  return h('div', { class: 'page', 'aria-busy': () => canForecast.value && found.value.loading && 'true' }, [
     h('header', { class: 'head' }, [
       h('h1', { tabindex: -1 }, t('nav.forecast')),
       h('span', { class: 'count num' }, () => (forecast.value ? number(countOf(forecast.value)) : '')),
@@ -87,7 +91,8 @@ export function forecastView() {
     ]),
     () => {
       const { error, value } = found.value;
-      if (error) return /** @type {any} */ (error).status === 404 ? empty(t('forecast.missing')) : failure(error, again);
+      if (!canForecast.value) return empty(t('forecast.missing'));
+      if (error) return failure(error, again);
       return value === null && skeleton(6);
     },
     () => forecast.value && outcomes(forecast.value, wanted()),

@@ -4,11 +4,9 @@ import { effect, onDispose, signal } from '../core/signals.js';
 import { refine } from '../core/router.js';
 import { get, VERSION } from '../model/api.js';
 import { actor, link, role, serverVersion } from '../model/connection_state.js';
-import { isOpen, logOut } from '../model/session.js';
 import * as store from '../model/store.js';
 import { drawer } from '../components/dialog.js';
 import { icon } from '../components/icons.js';
-import { toast } from '../components/toasts.js';
 import { holdButton } from '../components/operator_actions.js';
 import { kernelsSection } from '../components/kernels.js';
 import { componentName, facts, runAddress } from '../components/common.js';
@@ -48,17 +46,7 @@ export function systemDrawer() {
       [t('system.batches'), h('span', { class: 'num' }, (store.about.value, number(store.applied.deltas)))],
     ])),
     holdButton(),
-    () => !isOpen.value && h('button', { onclick: leaveSession }, t('logout')),
   ]), () => refine({ panel: null }, { replace: true }));
-}
-
-async function leaveSession() {
-  try {
-    await logOut();
-  } catch (error) {
-    toast(/** @type {Error} */ (error).message, { bad: true });
-  }
-  refine({ panel: null }, { replace: true });
 }
 
 // The groups of jobs that share limits, and how much of them is taken; nothing where there are none.

@@ -1,0 +1,92 @@
+"""Wall links: logins that an operator makes for a screen, which may see what a wall shows and nothing else."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from gnomon.wire.problems import UNKNOWN_SESSION
+from gnomon_web.app_keys import AUTHENTICATOR, IDENTITY, actor_of
+from gnomon_web.auth.sessions import Session
+from gnomon_web.errors import ApiError, culprit
+from gnomon_web.http.routes import Route
+
+NameText = Annotated[str, Meta(min_length=1, max_length=60, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+
+class NewWallLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The name of a wall, such as the room that it is in, and the `days` after which its link ends."""
+
+    name: NameText
+    days: Annotated[int, Meta(ge=1, le=366)] = 90
+
+
+class WallLink(msgspec.Struct, kw_only=True):
+    """A wall link that is open: its id is not a secret. `creator` made it, at `address`."""
+
+    id: str
+    name: str
+    creator: str
+    address: str
+    begun: datetime
+    expires: datetime
+
+    @classmethod
+    def of(cls, session: Session) -> WallLink:
+        """Return what may be shown of a link."""
+        return cls(**{name: getattr(session, name) for name in cls.__struct_fields__})
+
+
+class MadeWallLink(msgspec.Struct, kw_only=True):
+    """A new link, whose `secret` is shown this once.
+
+    Anyone who has it sees the wall. It belongs into the fragment of an address, as in `/?wall=1#k=SECRET`, which
+    browsers do not send.
+    """
+
+    link: WallLink
+    secret: str
+
+
+def routes() -> list[Route]:
+    """Return the routes of this module."""
+    operator: dict[str, Any] = {"role": "operator", "tag": "session", "scoped": True}
+    path = "/wall-links"
+    return [
+        Route(method="GET", path=path, handler=list_wall_links, **operator),
+        Route(method="POST", path=path, handler=make_wall_link, status=201, **operator),
+        Route(method="DELETE", path=path + "/{link_id}", handler=end_wall_link, errors=(404,), **operator),
+    ]
+
+
+async def list_wall_links(request: web.Request) -> list[WallLink]:
+    """List the wall links that the sender has made, or all of them for an admin; newest first."""
+    authenticator = request.app[AUTHENTICATOR]
+    await authenticator.sessions.read()
+    return [WallLink.of(session) for session in authenticator.open_logins() if _may_see(request, session)]
+
+
+async def make_wall_link(request: web.Request, body: NewWallLink) -> MadeWallLink:
+    """Make a link with which a screen sees the wall, and nothing else, until it ends or is revoked."""
+    made = await request.app[AUTHENTICATOR].make_link(request[IDENTITY], body.name, body.days, request)
+    return MadeWallLink(link=WallLink.of(made.session), secret=made.value)
+
+
+async def end_wall_link(request: web.Request, link_id: str) -> WallLink:
+    """Revoke a wall link, one's own or as an admin any, and close what was opened with it."""
+    ended = await request.app[AUTHENTICATOR].end_sessions(
+        lambda session: session.id == link_id and _may_see(request, session), actor_of(request)
+    )
+    if not ended:
+        detail = f"no open wall link of yours has the id {link_id!r}; `GET /wall-links` lists them"
+        raise ApiError(UNKNOWN_SESSION, detail, errors=[culprit("path", "link_id", detail)])
+    return WallLink.of(ended[0])
+
+
+def _may_see(request: web.Request, session: Session) -> bool:
+    identity = request[IDENTITY]
+    return session.link and (session.creator == identity.name or (identity.may("admin") and identity.scope is None))
