@@ -100,6 +100,9 @@ async def test_misses_are_foreseen_with_their_reasons_and_what_is_cut_is_said(op
     await closed.click()
     await expect(rows.first.locator(".why")).to_have_text(CLOSED)
     await page.get_by_role("button", name="blocked by a guard").click()
+    await window.follow("/jobs/prices")
+    await expect(page.locator(".times li").first).to_contain_text(f"blocked by a guard: {CLOSED}")
+    await window.follow("/forecast")
 
     await page.get_by_label("Tag").fill("etl")
     await page.get_by_label("Tag").press("Enter")

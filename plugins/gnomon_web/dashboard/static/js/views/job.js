@@ -17,6 +17,7 @@ import { cutNote } from '../components/table.js';
 import { icon } from '../components/icons.js';
 import { backfillProgress, scheduleButtons, skippedFire } from '../components/operator_actions.js';
 import { subject, ofJob, ofRun } from '../components/menu.js';
+import { expectedEnd } from '../charts/forecast.js';
 import { didWhat, whyActed } from '../components/acts.js';
 import { badge, choice, sized, empty, facts, failure, jobLink, json, moment, nothingHere, panel, runAddress, runBadge, skeleton } from '../components/common.js';
 import { duration, number, percent, relative } from '../i18n/format.js';
@@ -90,6 +91,8 @@ function figures(id) {
 
 /** @param {string} id @param {ReturnType<typeof fetched>} detail @param {() => Job | null} job */
 function nextTimes(id, detail, job) {
+  const expected = store.contributed.peek().includes('statistics') ? fetched(() => `/scheduler/jobs/${encodeURIComponent(id)}/forecast`, job, () => ({ to: '+7d' })) : null;
+  const byTime = computed(() => new Map((/** @type {import('../types.d.ts').ForecastRun[]} */ (expected?.value.value?.jobs[0]?.runs ?? [])).map((run) => [Date.parse(run.at), run])));
   return panel(t('next.times'), [() => {
     const current = job();
     if (!current) return null;
@@ -101,10 +104,14 @@ function nextTimes(id, detail, job) {
           h('p', { class: 'quiet-line' }, badge('paused'), ' ', current.paused_by ? t('paused.by', { who: clean(current.paused_by) }) : '', ' ', current.paused_at ? moment(current.paused_at, relative) : ''),
           current.paused_reason && h('p', { class: 'quiet-line' }, t('paused.why', { reason: clean(current.paused_reason) })),
         ]
-        : h('ol', { class: 'times' }, fires.map(({ at, skipped }) => (skipped ? skippedFire(id, skipped) : h('li', null, moment(at), at === current.next_run_time && h('span', { class: 'faint' }, moment(at, relative)))))),
+        : h('ol', { class: 'times' }, fires.map(({ at, skipped }) => (skipped ? skippedFire(id, skipped) : h('li', null, h('span', null, moment(at), whatIsExpected(byTime.value.get(Date.parse(at)))), at === current.next_run_time && h('span', { class: 'faint' }, moment(at, relative)))))),
     ];
   }, backfillProgress(job)], { tools: scheduleButtons(job, () => timesOf(detail, job())) });
 }
+
+/** When the run of a fire is expected to end, or why there will be none. @param {import('../types.d.ts').ForecastRun | undefined} run */
+const whatIsExpected = (run) =>
+  run && (run.outcome === 'run' ? run.ends && h('small', null, `${t('forecast.end')} ${expectedEnd(run)}`) : h('small', null, [t(`forecast.${run.outcome}`), clean(run.detail ?? '')].filter(Boolean).join(': ')));
 
 /** The next fires, as the details of the job list them. @param {ReturnType<typeof fetched>} detail @param {Job | null} current @returns {string[]} */
 const timesOf = (detail, current) => detail.value.value?.next_run_times ?? (current?.next_run_time ? [current.next_run_time] : []);
