@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from playwright.async_api import expect
 
-from gnomon import Context, Duration, Job
+from gnomon import Context, Duration, Job, RunOrder
 from gnomon.domain.execution import Execution
-from gnomon.testing.histories import NOON, append, succeeded
 from gnomon_alerts import AlertsPlugin
 
 NEWER_RUNS = 10_000
@@ -33,7 +33,7 @@ async def quick() -> None: ...
 def jobs() -> list[Job]:
     return [
         Job(id="load", func=load, name="Nightly load", cron="0 3 1 1 *", timeout=Duration(minutes=5)),
-        Job(id="other", func=quick),
+        Job(id="other", func=quick, overlap="allow", max_instances=1_000),
     ]
 
 
@@ -51,7 +51,8 @@ async def test_why_last_nights_job_failed_takes_two_clicks_below_ten_thousand_ne
 ) -> None:
     served = await serve(*jobs, plugins=[AlertsPlugin()])
     run = await fail(served.kernel)
-    await append(served.kernel._store, *(succeeded("other", at=NOON.replace(microsecond=n)) for n in range(NEWER_RUNS)))
+    newer = await served.kernel.trigger_many([RunOrder("other")] * NEWER_RUNS, when_full="wait")
+    await served.kernel.wait_many([one.execution.id for one in newer])
     window = await open_page(served.url, "/")
     page, clicks = window.page, 0
 
@@ -117,3 +118,22 @@ async def test_a_job_is_explained_at_the_time_that_is_asked_for(open_page: Any, 
     await expect(page.get_by_role("region", name="Runs")).to_be_visible()
     await page.get_by_role("link", name="Why?").first.click()
     await expect(page.locator("h1")).to_contain_text("Why: Financial statements")
+
+
+async def test_why_answers_with_what_was_known_at_the_moment_that_the_page_shows(
+    open_page: Any, serve: Any, jobs: list[Job]
+) -> None:
+    served = await serve(*jobs)
+    run = await fail(served.kernel)
+    at = (await served.kernel.events())[-1].at.isoformat()
+    good = (await served.kernel.compare_run(run.id)).other
+    await served.kernel.hide(good.id, actor="ann")
+    window = await open_page(served.url, f"/runs/{run.id}/why?at={quote(at)}")
+    asked: list[str] = []
+    window.page.on("request", lambda request: asked.append(request.url))
+    await window.reload()
+    await window.loaded()
+
+    assert [one for one in asked if "/difference" in one]
+    assert all("at=" in one for one in asked if "/explain" in one or "/difference" in one)
+    await expect(window.page.locator("h1")).to_have_text("Why: Nightly load")

@@ -5,9 +5,9 @@ import { signal } from './signals.js';
 export const past = signal('');
 
 /** The calls that answer as of a moment. */
-const ASKED = /^\/scheduler\/((past|job-states|logs|history|alerts(\/[^/?]+)?)(\?|$)|executions\b(?!\/[^/]+\/(explain|difference))|jobs(\/[^/?]+(\/(executions|history|execution-stats|parameters))?)?(\?|$))/;
-/** Timelines, which end at the moment. */
-const TIMELINES = /^\/scheduler\/(lanes|jobs\/[^/?]+\/lane)(\?|$)/;
+const ASKED = /^\/scheduler\/((past|job-states|logs|history|alerts(\/[^/?]+)?)(\?|$)|executions\b|jobs(\/[^/?]+(\/(executions|history|execution-stats|parameters|changes))?)?(\?|$))/;
+/** Timelines and comparisons, which end at the moment. */
+const TIMELINES = /^\/scheduler\/(lanes|compare|jobs\/[^/?]+\/lane)(\?|$)/;
 /** The calls that know the present alone. */
 const PRESENT = /^\/scheduler\/(.*\/)?(forecast|today|workers|queues|sample)\b/;
 

@@ -1,6 +1,7 @@
 // Why a run ended as it did, or what happened at a time of a job: what the log says, and what is different from the last success.
 import { h } from '../core/dom.js';
 import { computed, untracked } from '../core/signals.js';
+import { past } from '../core/past.js';
 import { address, refine, route } from '../core/router.js';
 import { fetched } from '../model/fetched.js';
 import { clean } from '../model/sanitize.js';
@@ -52,7 +53,7 @@ function otherRun(run) {
 /** @param {string} id of a job; the time is in the address */
 export function whyOfJobView(id) {
   const fire = () => route.value.query.fire ?? '';
-  const explained = fetched(() => `/scheduler/jobs/${encodeURIComponent(id)}/explain`, fire, () => ({ at: fire() }));
+  const explained = fetched(() => `/scheduler/jobs/${encodeURIComponent(id)}/explain`, fire, () => ({ at: fire() || past.peek() }));
   const ask = (/** @type {any} */ event) => {
     event.preventDefault();
     refine({ fire: new FormData(event.target).get('fire') || null });
