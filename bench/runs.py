@@ -20,12 +20,13 @@ BATCH = 5_000
 
 
 def runs(count: int, jobs: Sequence[str], begin: datetime, step: timedelta) -> Iterator[Execution]:
-    """Yield ended runs of all jobs in turn, `step` apart; 5 % of them were triggered manually."""
+    """Yield ended runs of all jobs in turn, `step` apart; 5 % of them were triggered by 20 actors, 0.1 % began late."""
     chance = random.Random(7)  # noqa: S311 - the same log each time
     for number in range(count):
         job_id, at, draw = jobs[number % len(jobs)], begin + number * step, chance.random()
         status: Any = "failed" if draw < 0.02 else "missed" if draw < 0.03 else "success"
         took = None if status == "missed" else round(chance.uniform(1, 9), 3)
+        is_manual = chance.random() < 0.05
         yield Execution(
             id=execution_id(job_id, at),
             job_id=job_id,
@@ -35,7 +36,9 @@ def runs(count: int, jobs: Sequence[str], begin: datetime, step: timedelta) -> I
             scheduled_time=at,
             timestamp=at,
             updated_at=at + timedelta(seconds=took or 0),
-            is_manual=chance.random() < 0.05,
+            is_manual=is_manual,
+            actor=f"actor-{number % 20}" if is_manual else None,
+            delay=None if status == "missed" else 90.0 if number % 1_000 == 7 else 0.001 * (number % 10),
             node="bench",
             runner="async",
             execution_time=took,
@@ -71,7 +74,7 @@ def _history(run: Execution) -> Iterator[Event]:
         yield Missed(**first, reason="late")
         return
     yield Scheduled(**first, is_manual=run.is_manual)
-    yield Started(**place, version=2, at=run.timestamp, runner="async", delay=0.001)
+    yield Started(**place, version=2, at=run.timestamp, runner="async", delay=run.delay or 0.0)
     end: dict[str, Any] = {**place, "version": 3, "at": run.updated_at, "execution_time": run.execution_time}
     if run.status == "failed":
         yield Failed(**end, reason="exception", error_type="OSError", error_message=run.error_message)

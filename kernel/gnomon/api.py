@@ -249,7 +249,7 @@ class KernelApi(LogApi, Protocol):
     async def cancel_runs(
         self, selection: RunSelection, *, actor: str | None = None, reason: str | None = None
     ) -> list[ActOutcome]:
-        """Request that all runs of a selection stop, at most 1,000. UnknownJobError; JobError."""
+        """Request that all runs of a selection stop: at most 1,000, or 10,000 by a query. UnknownJobError; JobError."""
 
     async def hold(self, *, actor: str | None = None, reason: str | None = None) -> bool:
         """Hold back the fires of all jobs until `release`, across restarts. False where they are held already."""

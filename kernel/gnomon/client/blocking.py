@@ -90,6 +90,7 @@ class SyncClient:
     pause_jobs = _blocking(Client.pause_jobs)
     resume_jobs = _blocking(Client.resume_jobs)
     cancel_runs = _blocking(Client.cancel_runs)
+    retry_runs = _blocking(Client.retry_runs)
     hold = _blocking(Client.hold)
     release = _blocking(Client.release)
     step_down = _blocking(Client.step_down)

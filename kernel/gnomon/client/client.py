@@ -29,7 +29,7 @@ from gnomon.domain.parameter_checks import checked_methods
 from gnomon.domain.records import ActionPage, ActionStatus, LogLine, Page
 from gnomon.domain.run_order import RunOrder, WhenFull
 from gnomon.domain.workers import WorkerView
-from gnomon.wire.operator_answers import BackfillAnswer, BackfillStop, HoldAnswer, SkippedFire
+from gnomon.wire.operator_answers import BackfillAnswer, BackfillStop, HoldAnswer, Retried, SkippedFire
 from gnomon.wire.past import PastReport
 from gnomon.wire.records import HistoryPage, JobDetail, JobSummary, LogPage, Record, RecordPage
 from gnomon.wire.run_frame import RunFrame
@@ -142,8 +142,19 @@ class Client(AlertCalls, DefinitionCalls, ExplanationCalls, StatisticsCalls):
         return await self._act_on_many("/scheduler/jobs/resume", selection, reason)
 
     async def cancel_runs(self, selection: RunSelection, *, reason: str | None = None) -> list[ActOutcome]:
-        """Request that all runs of a selection stop, at most 1,000; return what came of each."""
+        """Request that all runs of a selection stop, at most 1,000, or 10,000 by a query; return what came of each."""
         return await self._act_on_many("/scheduler/executions/cancel", selection, reason)
+
+    async def retry_runs(
+        self, *, ids: Sequence[str] | None = None, query: str | None = None, idempotency_key: str | None = None
+    ) -> Retried:
+        """Run executions that have ended again, with their arguments: those with these ids, or all that match a query.
+
+        At most 1,000 by ids, 10,000 by a query. Without an `idempotency_key`, each is run again once.
+        """
+        body = {name: value for name, value in (("ids", ids), ("query", query)) if value is not None}
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key is not None else None
+        return await self._session.request("POST", "/scheduler/executions/retry", Retried, body=body, headers=headers)
 
     async def _act_on_many(
         self, path: str, selection: JobSelection | RunSelection, reason: str | None
@@ -258,11 +269,16 @@ class Client(AlertCalls, DefinitionCalls, ExplanationCalls, StatisticsCalls):
         until: datetime | None = None,
         at: datetime | None = None,
         text: str | None = None,
+        query: str | None = None,
+        sort: str | None = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> Page:
-        """List executions, newest first; the filters are those of `ExecutionQuery`, `limit` is at most 200."""
-        query = {
+        """List executions, newest first; the filters are those of `ExecutionQuery`, `limit` is at most 200.
+
+        `query` is a text such as `tag:etl late>1m since:-7d`, `sort` a column such as `-late`.
+        """
+        parameters = {
             "job_id": job_id,
             "status": status,
             "is_manual": is_manual,
@@ -271,10 +287,12 @@ class Client(AlertCalls, DefinitionCalls, ExplanationCalls, StatisticsCalls):
             "until": until,
             "at": at,
             "q": text,
+            "query": query,
+            "sort": sort,
             "limit": limit,
             "cursor": cursor,
         }
-        page = await self._session.request("GET", "/scheduler/executions", RecordPage, query=query)
+        page = await self._session.request("GET", "/scheduler/executions", RecordPage, query=parameters)
         return Page([record.execution() for record in page.items], page.total, page.next)
 
     async def wait(self, execution_id: str) -> Execution:

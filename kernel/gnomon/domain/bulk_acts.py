@@ -6,6 +6,8 @@ import msgspec
 
 MOST_AT_ONCE = 1_000
 """Jobs or runs of one act: it is one commit, and its answer one page."""
+MOST_MATCHED = 10_000
+"""Runs of one act that a query asks for."""
 
 
 class JobSelection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,16 +27,20 @@ class JobSelection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class RunSelection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Runs to act on that have not ended: all conditions that are given must match, and one must be given."""
+    """Runs to act on that have not ended: all conditions that are given must match, and one must be given.
+
+    `query` is a text as that of a list (gnomon.domain.list_query), without `ids`.
+    """
 
     ids: list[str] | None = None
     job_id: str | None = None
     tag: str | None = None
+    query: str | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether no condition is given."""
-        return self.ids is None and not self.job_id and not self.tag
+        return self.ids is None and not self.job_id and not self.tag and not self.query
 
 
 class ActOutcome(msgspec.Struct, frozen=True, kw_only=True):

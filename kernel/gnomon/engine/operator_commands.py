@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from gnomon.domain import events
-from gnomon.domain.bulk_acts import MOST_AT_ONCE, ActOutcome, JobSelection, RunSelection
+from gnomon.domain.bulk_acts import MOST_AT_ONCE, MOST_MATCHED, ActOutcome, JobSelection, RunSelection
+from gnomon.domain.list_query import parse_selection
+from gnomon.domain.records import ExecutionQuery
 from gnomon.engine.commands import KernelCommands
 from gnomon.engine.fire_skips import expect_few, find_fire
 from gnomon.engine.log_queries import on_kernel_loop
@@ -135,9 +137,11 @@ class OperatorCommands(KernelCommands):
         self, selection: RunSelection, *, actor: str | None = None, reason: str | None = None
     ) -> list[ActOutcome]:
         if selection.is_empty:
-            raise JobError("name the runs to cancel: by ids, by the job or by a tag of their jobs")
+            raise JobError("name the runs to cancel: by ids, by the job, by a tag of their jobs or by a query")
+        if selection.ids is not None and selection.query:
+            raise JobError("name the runs to cancel by their ids or by a query, not by both")
         run_ids = selection.ids if selection.ids is not None else self._live_runs(selection)
-        _expect_few(run_ids, "runs")
+        _expect_few(run_ids, "runs", MOST_MATCHED if selection.query else MOST_AT_ONCE)
         outcomes = []
         for run_id in run_ids:
             try:
@@ -174,22 +178,29 @@ class OperatorCommands(KernelCommands):
     def _live_runs(self, selection: RunSelection) -> list[str]:
         if selection.job_id is not None:
             self._jobs.expect(selection.job_id)
+        asked = self._asked(selection.query or "")
         return [
             execution.id
             for execution in self._journal.live.values()
             if not execution.is_over
+            and asked.matches(execution)
             and selection.job_id in {None, execution.job_id}
             and (selection.tag is None or selection.tag in self._tags_of(execution.job_id))
         ]
+
+    def _asked(self, text: str) -> ExecutionQuery:
+        wanted = parse_selection(text, self.clock.now())
+        tags = {one.job.id: one.job.tags for one in self._jobs} if wanted.tags else {}
+        return wanted.query(tags, ExecutionQuery(hidden=True))
 
     def _tags_of(self, job_id: str) -> list[str]:
         registered = self._jobs.get(job_id)
         return registered.job.tags if registered is not None else []
 
 
-def _expect_few(ids: list[str], what: str) -> None:
-    if len(ids) > MOST_AT_ONCE:
-        raise JobError(f"{len(ids):,} {what} match, and one act may have {MOST_AT_ONCE:,}: select fewer of them")
+def _expect_few(ids: list[str], what: str, most: int = MOST_AT_ONCE) -> None:
+    if len(ids) > most:
+        raise JobError(f"{len(ids):,} {what} match, and one act may have {most:,}: select fewer of them")
 
 
 def _each(job_ids: Iterable[str], act: Callable[[str], bool]) -> list[ActOutcome]:

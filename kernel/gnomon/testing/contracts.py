@@ -47,6 +47,7 @@ from gnomon.testing.kernel_contract import KernelContract
 from gnomon.testing.list_contract import ListContract, total
 from gnomon.testing.log_contract import LogContract
 from gnomon.testing.order_channel_contract import OrderChannelContract
+from gnomon.testing.query_contract import QueryContract
 from gnomon.testing.remote_runner_contract import RemoteRunnerContract
 from gnomon.testing.role_contract import RoleContract
 from gnomon.testing.runner_contract import RunnerContract
@@ -57,7 +58,9 @@ HOUR = timedelta(hours=1)
 ODD_TEXT = "naïve 日本語 🦑 \u202e rtl \u0000 nul \r\n\t \\ \" ' ; -- % _ \x7f"
 
 
-class StoreContract(LogContract, ListContract, ActionContract, KernelContract, JobRetentionContract, RoleContract):
+class StoreContract(
+    LogContract, ListContract, QueryContract, ActionContract, KernelContract, JobRetentionContract, RoleContract
+):
     """The obligations of the Store port. The flags disable those that a kind of store cannot have."""
 
     durable = True

@@ -34,7 +34,7 @@ class ListContract:
     """Part of StoreContract; its fixture `store` is an open store with an empty log."""
 
     async def test_filters_work_alone_and_combined(self, store: Store) -> None:
-        views = await self._variety(store)
+        views = await variety(store)
 
         for query in self._queries():
             page = await store.executions(msgspec.structs.replace(query, limit=200))
@@ -43,7 +43,7 @@ class ListContract:
             assert (page.total, page.next) == (len(expected), None), query
 
     async def test_pages_by_cursor_and_by_offset_are_the_same(self, store: Store) -> None:
-        await self._variety(store)
+        await variety(store)
 
         for query in self._queries()[::4]:  # each page takes several calls, and the test above tries all filters
             whole = (await store.executions(msgspec.structs.replace(query, limit=200))).items
@@ -59,7 +59,7 @@ class ListContract:
             assert by_offset == whole, query
 
     async def test_a_list_is_sorted_by_each_column_in_both_directions(self, store: Store) -> None:
-        views = await self._variety(store)
+        views = await variety(store)
 
         for sort in (RunSort(key, descending) for key in SORT_KEYS for descending in (False, True)):
             for filters in ({}, {"status": ("failed", "running")}, {"job_id": "a0"}, {"late": Bounds(above=0.5)}):
@@ -70,7 +70,7 @@ class ListContract:
                 assert (page.total, page.next) == (len(expected), None), query
 
     async def test_pages_of_a_sorted_list_have_each_execution_once(self, store: Store) -> None:
-        await self._variety(store)
+        await variety(store)
 
         for key in SORT_KEYS:
             query = ExecutionQuery(sort=RunSort(key, descending=key != "late"), limit=200)
@@ -97,7 +97,7 @@ class ListContract:
                     await store.executions(ExecutionQuery(sort=other, cursor=cursor))
 
     async def test_a_list_may_have_the_newest_of_each_job(self, store: Store) -> None:
-        views = await self._variety(store)
+        views = await variety(store)
 
         for query in self._queries()[::3]:
             for most in (1, 2):
@@ -107,7 +107,7 @@ class ListContract:
                 assert (page.total, page.next) == (len(expected), None), query
 
     async def test_a_list_that_counts_nothing_has_the_same_pages(self, store: Store) -> None:
-        await self._variety(store)
+        await variety(store)
 
         for query in self._queries()[::3]:
             short = msgspec.structs.replace(query, limit=4)
@@ -201,28 +201,6 @@ class ListContract:
         with pytest.raises(ValueError, match="cursor"):
             await store.executions(ExecutionQuery(cursor=cursor))
 
-    async def _variety(self, store: Store) -> list[Execution]:
-        """Append executions of every kind, several of them with equal timestamps; return the views, newest first."""
-        histories = []
-        for n in range(6):
-            at = NOON + (n // 2) * HOUR
-            histories += [
-                succeeded(f"a{n % 3}", at, labels={"tenant": str(n % 3), "kind": "a:b"}),
-                failed(f"b{n % 3}", at, f"Boom {n} ÄÖ 100%_"),
-                missed(f"c{n}", at, labels={"tenant": str(n), "kind": "x"}),
-            ]
-            histories += [
-                running("a0", at + SECOND, is_manual=True, actor=["ann", "bob"][n % 2], labels={"tenant": "1"}),
-                scheduled("b0", at + n * SECOND, attempt=2 + n),
-            ]
-            histories += [cancelled("a1", at + (n + 1) * SECOND, is_manual=True)]
-            histories += [extend(failed(f"b{n % 2}", at + SECOND, "Boom, hidden"), events.Hidden, actor="ann")]
-            histories += [extend(running("d", at + n * SECOND, actor="cy"), events.Progress, percent=12.5 * (n % 4))]
-        histories = list({history[0].stream: history for history in histories}.values())
-        histories = [_with_numbers(history, number) for number, history in enumerate(histories)]
-        await append(store, *histories)
-        return sorted(map(execution.fold, histories), key=lambda view: (view.timestamp, view.id), reverse=True)
-
     def _queries(self) -> list[ExecutionQuery]:
         choices: dict[str, list[Any]] = {
             "job_id": ["a0", "b0", "nobody"],
@@ -243,6 +221,29 @@ class ListContract:
         pairs = [one | other for one in each for other in each if list(one) < list(other)]
         narrow = {"job_id": "b1", "status": ("failed",), "is_manual": False, "since": NOON, "until": NOON + 9 * HOUR}
         return [ExecutionQuery(**query) for query in ({}, *each, *pairs, narrow, narrow | {"text": "boom"})]
+
+
+async def variety(store: Store) -> list[Execution]:
+    """Append executions of every kind, several of them with equal timestamps; return the views, newest first."""
+    histories = []
+    for n in range(6):
+        at = NOON + (n // 2) * HOUR
+        histories += [
+            succeeded(f"a{n % 3}", at, labels={"tenant": str(n % 3), "kind": "a:b"}),
+            failed(f"b{n % 3}", at, f"Boom {n} ÄÖ 100%_"),
+            missed(f"c{n}", at, labels={"tenant": str(n), "kind": "x"}),
+        ]
+        histories += [
+            running("a0", at + SECOND, is_manual=True, actor=["ann", "bob"][n % 2], labels={"tenant": "1"}),
+            scheduled("b0", at + n * SECOND, attempt=2 + n),
+        ]
+        histories += [cancelled("a1", at + (n + 1) * SECOND, is_manual=True)]
+        histories += [extend(failed(f"b{n % 2}", at + SECOND, "Boom, hidden"), events.Hidden, actor="ann")]
+        histories += [extend(running("d", at + n * SECOND, actor="cy"), events.Progress, percent=12.5 * (n % 4))]
+    histories = list({history[0].stream: history for history in histories}.values())
+    histories = [_with_numbers(history, number) for number, history in enumerate(histories)]
+    await append(store, *histories)
+    return sorted(map(execution.fold, histories), key=lambda view: (view.timestamp, view.id), reverse=True)
 
 
 async def total(store: Store, **filters: Any) -> int:

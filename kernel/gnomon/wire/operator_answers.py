@@ -36,6 +36,26 @@ class HoldAnswer(msgspec.Struct, kw_only=True, frozen=True):
     changed: bool
 
 
+class RetriedRun(msgspec.Struct, kw_only=True, frozen=True):
+    """What came of running an execution again: the new `run`, or why there is none.
+
+    `started` is false for an execution that an earlier request has run again: then `run` is that one.
+    """
+
+    id: str
+    run: str | None = None
+    started: bool = False
+    error: str | None = None
+
+
+class Retried(msgspec.Struct, kw_only=True, frozen=True):
+    """How many executions were asked for, how many of them run again now, and what came of each."""
+
+    matched: int
+    started: int
+    items: list[RetriedRun]
+
+
 class BackfillProgress(msgspec.Struct, kw_only=True, rename={"since": "from", "until": "to"}):
     """A backfill that is not over. `fires` is the number of fires that it looks at, null where it is not known.
 

@@ -15,14 +15,16 @@ import msgspec
 from gnomon import Event, Execution, GnomonError, KernelApi, LogLine, UnknownExecutionError, UnknownJobError
 from gnomon.api import JobOrdered, JobView, LiveRun, Triggered
 from gnomon.domain.body_sample import BodySample
-from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
+from gnomon.domain.bulk_acts import MOST_AT_ONCE, MOST_MATCHED, ActOutcome, JobSelection, RunSelection
 from gnomon.domain.estimates import Timing
 from gnomon.domain.events import AlertEvent, RecordedFact
+from gnomon.domain.execution import FINAL, STATUSES
 from gnomon.domain.hand_over import HandOver
 from gnomon.domain.job_order import JobOrder
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.kernel_health import Health
 from gnomon.domain.kernel_member import KernelMember
+from gnomon.domain.list_query import parse_selection
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, JobScope, Page
 from gnomon.domain.run_difference import LoggedAct, RunDifference
 from gnomon.domain.run_order import RunOrder
@@ -164,6 +166,10 @@ class ScopedKernel:
     async def cancel_runs(self, selection: RunSelection, **act: Any) -> list[ActOutcome]:
         if selection.is_empty:
             return await self._kernel.cancel_runs(selection, **act)
+        if selection.query and selection.ids is None:
+            ids = await self._unfinished(selection, selection.query)
+            parts = [ids[start : start + MOST_AT_ONCE] for start in range(0, len(ids), MOST_AT_ONCE)]
+            return [one for part in parts for one in await self._kernel.cancel_runs(RunSelection(ids=part), **act)]
         if selection.ids is None:
             views = [await self.job(selection.job_id)] if selection.job_id is not None else await self.jobs()
             tagged = [view for view in views if selection.tag is None or selection.tag in view.job.tags]
@@ -177,6 +183,22 @@ class ScopedKernel:
             except UnknownExecutionError as exc:
                 hidden.append(ActOutcome(id=run_id, changed=False, error=str(exc)))
         return await self._kernel.cancel_runs(RunSelection(ids=visible), **act) + hidden
+
+    async def _unfinished(self, selection: RunSelection, text: str) -> list[str]:
+        """Return the unfinished runs within the scope that a selection by a query has."""
+        views = [view for view in await self.jobs() if selection.tag is None or selection.tag in view.job.tags]
+        tags = {view.job.id: view.job.tags for view in views if selection.job_id in {None, view.job.id}}
+        base = ExecutionQuery(hidden=True, limit=MOST_AT_ONCE, brief=True)
+        query = parse_selection(text, self.clock.now()).query(tags, base)
+        live = tuple(status for status in query.status or STATUSES if status not in FINAL)
+        query, found = msgspec.structs.replace(query, status=live), list[str]()
+        while live:
+            page = await self.executions(query)
+            found += [run.id for run in page.items if run.job_id in tags]
+            if page.next is None or len(found) > MOST_MATCHED:
+                break
+            query = msgspec.structs.replace(query, cursor=page.next)
+        return found[:MOST_MATCHED]
 
     async def hold(self, **act: Any) -> bool:
         raise _refused(self._scope)

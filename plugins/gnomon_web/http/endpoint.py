@@ -20,6 +20,7 @@ from gnomon_web.errors import ApiError, culprit
 from gnomon_web.http.compression import compress
 from gnomon_web.http.contributed_calls import call_contributed
 from gnomon_web.http.dialect import Reply, dialect_of
+from gnomon_web.http.exports import FORMAT, Format, export, is_list, wanted_format
 from gnomon_web.http.malformed_requests import ProblemRequestHandler
 from gnomon_web.http.past_moments import AT, take_moment
 from gnomon_web.http.read_shares import READ_SHARES
@@ -62,7 +63,10 @@ def endpoint(
         if request.query.get(AT) and replaced is not None and replaced[0].has_past:  # the contributed one knows no past
             served, parameters = replaced
         async with request.app[READ_SHARES].body_of(request, identity):
-            return await _call(request, served, await _arguments(request, served, parameters))
+            arguments = await _arguments(request, served, parameters)
+            if is_list(served, parameters) and (wanted := wanted_format(request)) is not None:
+                return await _export(request, served, parameters, arguments, wanted)
+            return await _call(request, served, arguments)
 
     return answer
 
@@ -99,6 +103,8 @@ async def _arguments(request: web.Request, route: Route, signature: Signature) -
     given = [(name, text) for name, text in request.query.items() if text or name not in _names(signature.query)]
     if route.kind == "websocket":
         given = [(name, text) for name, text in given if name != PARAMETER]
+    if is_list(route, signature):
+        given = [(name, text) for name, text in given if name != FORMAT or name in _names(signature.query)]
     dialect = dialect_of(request)
     given = dialect.parameters(route, given)
     now = request.app[KERNEL].clock.now()
@@ -147,6 +153,32 @@ async def _add_body(request: web.Request, route: Route, signature: Signature, ar
         await expect_no_body(request, text)
 
 
+async def _export(
+    request: web.Request, route: Route, signature: Signature, arguments: dict[str, Any], wanted: Format
+) -> web.StreamResponse:
+    limit_s = request.app[CONFIG].timeout.total_seconds()
+
+    async def read(query: Any) -> Any:
+        page = arguments | ({"query": query} if query is not None else {})
+        if route.plugin is not None:
+            return await call_contributed(route, lambda: route.handler(request, **page), limit_s)
+        async with asyncio.timeout(limit_s):
+            return await route.handler(request, **page)
+
+    _expect_leader(request, route)
+    try:
+        return await export(request, signature, arguments.get("query"), wanted, read)
+    except TimeoutError as exc:
+        raise ApiError(NOT_CONFIRMED, LATE, headers={hdrs.RETRY_AFTER: "5"}) from exc
+
+
+def _expect_leader(request: web.Request, route: Route) -> None:
+    if route.is_of_leader and (health := request.app[KERNEL].health()).role == "follower":
+        who = f"{health.leader} leads" if health.leader else "no kernel leads now"
+        detail = f"the plugin {route.plugin!r} runs with the kernel that leads, and this process follows: {who}"
+        raise ApiError(LEADER_ONLY, detail, headers={hdrs.RETRY_AFTER: "5"})
+
+
 async def _call(request: web.Request, route: Route, arguments: dict[str, Any]) -> web.StreamResponse:
     limit_s = None if route.kind == "websocket" else request.app[CONFIG].timeout.total_seconds()
 
@@ -168,10 +200,7 @@ async def _call(request: web.Request, route: Route, arguments: dict[str, Any]) -
         await response.write_eof()
         return response
 
-    if route.is_of_leader and (health := request.app[KERNEL].health()).role == "follower":
-        who = f"{health.leader} leads" if health.leader else "no kernel leads now"
-        detail = f"the plugin {route.plugin!r} runs with the kernel that leads, and this process follows: {who}"
-        raise ApiError(LEADER_ONLY, detail, headers={hdrs.RETRY_AFTER: "5"})
+    _expect_leader(request, route)
     if route.plugin is not None:
         return await call_contributed(route, answer_completely, limit_s)
     try:

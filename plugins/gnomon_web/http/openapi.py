@@ -17,6 +17,7 @@ from gnomon.moments import RELATIVE
 from gnomon.wire.problems import Problem
 from gnomon.wire.records import CLEAN_JSON
 from gnomon_web.config import Config
+from gnomon_web.http.exports import FORMAT, MEDIA_TYPES, is_list
 from gnomon_web.http.past_moments import PastMoment
 from gnomon_web.http.reasons import LONGEST, REASON, takes_reason
 from gnomon_web.http.responses import JSON, PROBLEM_JSON
@@ -154,6 +155,7 @@ def _operation(route: Route, signature: Signature, schemas: Schemas, config: Con
             *(_parameters("query", signature.query) if signature.query else ()),
             *(_parameters("query", PastMoment) if route.has_past else ()),
             *(_parameters("header", signature.headers) if signature.headers else ()),
+            *([_FORMAT_PARAMETER] if is_list(route, signature) else ()),
         ],
         "responses": _responses(route, signature, schemas, config),
     }
@@ -204,6 +206,8 @@ def _responses(route: Route, signature: Signature, schemas: Schemas, config: Con
         return {"101": {"description": "The connection is now a WebSocket."}} | described
     if signature.answer is not None:
         content = _content(schemas.of(signature.answer), JSON, envelope=config.is_enveloped, success=True)
+        if is_list(route, signature):
+            content |= {media_type: {"schema": {"type": "string"}} for media_type in MEDIA_TYPES.values()}
     else:
         content = {route.media_type: {}}
     for status in (route.status, *route.also):
@@ -223,6 +227,15 @@ def _content(schema: Json, media_type: str, *, envelope: bool, success: bool) ->
     if not success:
         properties["code"] = {"type": "integer"}
     return {JSON: {"schema": {"type": "object", "properties": properties, "required": list(properties)}}}
+
+
+_FORMAT_PARAMETER: Json = {
+    "name": FORMAT,
+    "in": "query",
+    "required": False,
+    "description": "All entries that match, whatever `limit` says, instead of a page of JSON; as `Accept` does.",
+    "schema": {"enum": ["json", *MEDIA_TYPES, ""]},
+}
 
 
 def _path_parameter(name: str) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from aiohttp import web
@@ -15,6 +15,8 @@ from gnomon.domain.body_sample import BodySample
 from gnomon.domain.brief import brief_list
 from gnomon.domain.execution import Status
 from gnomon.domain.labels import MOST_LABELS, parse_label
+from gnomon.domain.list_query import parse_sort
+from gnomon.domain.run_sorting import NEWEST_FIRST
 from gnomon.wire.problems import INVALID_PARAMETER
 from gnomon.wire.records import FullRecord, JsonObject, Record, RecordPage
 from gnomon_web.app_keys import IDENTITY, actor_of, kernel_of
@@ -22,13 +24,21 @@ from gnomon_web.errors import ApiError, culprit
 from gnomon_web.http.read_shares import DEEP_OFFSET, READ_SHARES
 from gnomon_web.http.routes import Route
 from gnomon_web.resources.etas import etas_of, records_of
+from gnomon_web.resources.list_queries import QueryText, with_query
 from gnomon_web.resources.parameters import ActionReason, JobId, Limit, Moment, Offset, Text, expect_same_job
+
+SortName = Literal[
+    "started", "job", "status", "duration", "late", "progress", "by",
+    "-started", "-job", "-status", "-duration", "-late", "-progress", "-by",
+]  # fmt: skip
 
 
 class RecordFilters(msgspec.Struct, kw_only=True, frozen=True):
     """All filters combine. `q` searches error messages. A run has every `label`, such as `tenant:7`, if it is listed.
 
-    `since` <= timestamp < `until`. `cursor` is the `next` of the page before; use it instead of `offset`.
+    `since` <= timestamp < `until`. `cursor` is the `next` of the page before, with the same `sort`; use it instead of
+    `offset`. `query` has filters in one text, such as `tag:etl status:failed late>1m by:otto since:-7d`. `sort` is a
+    column, with a minus for the descending order; without it, the newest executions come first.
     """
 
     limit: Limit = 50
@@ -41,6 +51,8 @@ class RecordFilters(msgspec.Struct, kw_only=True, frozen=True):
     since: Moment | None = None
     until: Moment | None = None
     q: Text | None = None
+    query: QueryText | None = None
+    sort: SortName | None = None
 
     def __post_init__(self) -> None:
         """Refuse two starts of the page."""
@@ -54,10 +66,15 @@ class RecordFilters(msgspec.Struct, kw_only=True, frozen=True):
     @property
     def is_slow(self) -> bool:
         """Whether the store has to scan many executions."""
-        return self.q is not None or bool(self.label) or self.offset > DEEP_OFFSET
+        is_scan = self.query is not None or self.sort is not None
+        return is_scan or self.q is not None or bool(self.label) or self.offset > DEEP_OFFSET
 
-    def query(self, job_id: str | None) -> ExecutionQuery:
-        """Return the query for the store."""
+    async def asked(self, kernel: KernelApi, job_id: str | None) -> ExecutionQuery:
+        """Return the query for the store; ApiError 400 where the `query` is not valid."""
+        given = self._given(job_id)
+        return given if self.query is None else await with_query(kernel, self.query, given)
+
+    def _given(self, job_id: str | None) -> ExecutionQuery:
         return ExecutionQuery(
             job_id=job_id,
             status=self.status,
@@ -69,6 +86,7 @@ class RecordFilters(msgspec.Struct, kw_only=True, frozen=True):
             limit=self.limit,
             offset=self.offset,
             cursor=self.cursor,
+            sort=NEWEST_FIRST if self.sort is None else parse_sort(self.sort),
             brief=True,
         )
 
@@ -89,7 +107,7 @@ def routes() -> list[Route]:
     past = look | {"has_past": True, "errors": (404,)}
     act = look | {"method": "POST", "errors": (404, 409)}
     one = "/scheduler/executions/{execution_id}"
-    itself = r"/scheduler/executions/{execution_id:(?!cancel$)[^/\x7b\x7d]+}"  # `cancel` is a call, which has POST only
+    itself = r"/scheduler/executions/{execution_id:(?!(?:cancel|retry)$)[^/\x7b\x7d]+}"  # these are calls by POST only
     return [
         Route(path="/scheduler/logs", handler=list_executions, **past),
         Route(path="/scheduler/executions", handler=list_executions, **past),
@@ -151,7 +169,8 @@ async def hide(request: web.Request, execution_id: str) -> Record:
 
 
 async def _page(request: web.Request, query: RecordFilters, job_id: str | None) -> RecordPage:
-    read = partial(kernel_of(request).executions, query.query(job_id))
+    kernel = kernel_of(request)
+    read = partial(kernel.executions, await query.asked(kernel, job_id))
     try:
         page = await (request.app[READ_SHARES].slow(request[IDENTITY], read) if query.is_slow else read())
     except ValueError as exc:  # the store does not accept the cursor

@@ -18,12 +18,17 @@ from gnomon_web.http.routes import Answer, Route
 from gnomon_web.resources.counts import count
 from gnomon_web.resources.job_answers import detail_fields, summary_fields
 from gnomon_web.resources.job_fields import chosen_fields
+from gnomon_web.resources.job_lists import JobSort, in_order, matching, texts_of
 from gnomon_web.resources.last_executions import last_of
+from gnomon_web.resources.list_queries import QueryText
 from gnomon_web.resources.parameters import ActionReason, JobId, Text, expect_same_job
 
 
 class JobFilters(msgspec.Struct, kw_only=True, frozen=True):
     """`q` searches ids, names and descriptions, ignoring case. `owner` and `origin` are those of jobs at run time.
+
+    `query` has filters in one text, such as `tag:etl status:failing`, and `sort` is the order: by id, schedule, next
+    fire or last run, with a minus for the descending one; jobs without one come last.
 
     With `fields`, each job has its `id` and these fields only, which takes fewer bytes. One of them may be `recent`:
     its newest runs, as many as the parameter `recent` says.
@@ -37,6 +42,8 @@ class JobFilters(msgspec.Struct, kw_only=True, frozen=True):
     status: JobStatus | None = None
     origin: Origin | None = None
     owner: Text | None = None
+    query: QueryText | None = None
+    sort: JobSort | None = None
 
     def __post_init__(self) -> None:
         """Refuse fields that no job has."""
@@ -133,6 +140,10 @@ async def list_jobs(request: web.Request, query: JobFilters) -> list[JobSummary]
     kernel = kernel_of(request)
     found = await views_of(kernel, query.id) if query.id else await kernel.jobs()
     views = [view for view in found if _matches(view, query)]
+    if query.query is not None:
+        views = await matching(request, views, query.query)
+    if query.sort is not None:
+        views = await in_order(request, views, query.sort)
     if not query.fields:
         return await summaries(request, views)
     return await chosen_fields(request, views, query.fields, query.recent)  # type: ignore[return-value]  # parts of them
@@ -248,12 +259,11 @@ async def summaries(request: web.Request, views: list[JobView]) -> list[JobSumma
 
 def _matches(view: JobView, query: JobFilters) -> bool:
     job = view.job
-    texts = (job.id, job.name, job.description, view.state.display_name, view.state.note)
     return (
         (not query.id or job.id in query.id)
         and (query.tag is None or query.tag in job.tags)
         and (query.origin is None or query.origin == view.origin)
         and (query.owner is None or query.owner == view.state.owner)
         and (query.status is None or (query.status == "paused") == view.state.paused)
-        and (query.q is None or any(query.q.casefold() in text.casefold() for text in texts))
+        and (query.q is None or any(query.q.casefold() in text.casefold() for text in texts_of(view)))
     )

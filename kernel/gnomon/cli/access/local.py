@@ -29,6 +29,7 @@ from gnomon.domain.job_order import JobOrder
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.kernel_health import Health
 from gnomon.domain.kernel_member import KernelMember
+from gnomon.domain.list_query import parse_run_query
 from gnomon.domain.operator_actions import is_reserved
 from gnomon.domain.records import ActionPage, ActionQuery, ExecutionQuery, LogLine, Page
 from gnomon.domain.workers import WorkerView
@@ -217,8 +218,13 @@ class LocalKernel:
         jobs = deployment.with_added(await log.jobs(removed=False))
         return await list_jobs(jobs, log, datetime.now(UTC))
 
-    async def executions(self, query: ExecutionQuery) -> Page:
-        return await (await self.log()).executions(query)
+    async def executions(self, query: ExecutionQuery, text: str | None = None) -> Page:
+        log = await self.log()
+        if text:
+            wanted = parse_run_query(text, datetime.now(UTC), self.zone)
+            states = await log.jobs(removed=False) if wanted.tags else []
+            query = wanted.query({one.job_id: one.definition.get("tags", ()) for one in states}, query)
+        return await log.executions(query)
 
     async def execution(self, execution_id: str) -> Execution:
         if (execution := await (await self.log()).execution(execution_id)) is None:

@@ -124,8 +124,11 @@ class ReachedKernel(Protocol):
     async def jobs(self) -> list[JobListing]:
         """Return the jobs, sorted by id."""
 
-    async def executions(self, query: ExecutionQuery) -> Page:
-        """Return a page of runs without the hidden ones; raise ValueError for an invalid cursor."""
+    async def executions(self, query: ExecutionQuery, text: str | None = None) -> Page:
+        """Return a page of runs without the hidden ones that match a query, and its text (gnomon.domain.list_query).
+
+        ValueError for an invalid cursor, ListQueryError for an invalid text.
+        """
 
     async def execution(self, execution_id: str) -> Execution:
         """Return one run, or raise UnknownExecutionError."""

@@ -26,6 +26,7 @@ from gnomon.domain.job_order import JobOrder
 from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.records import ActionPage, ActionQuery, ExecutionQuery, LogLine, Page
+from gnomon.domain.run_sorting import NEWEST_FIRST
 from gnomon.domain.workers import WorkerView
 from gnomon.errors import ConfigError, JobKeysError, JobOrdersError, UnknownJobError
 from gnomon.scheduling.timezones import timezone_or_utc
@@ -161,7 +162,7 @@ class RemoteKernel:
     async def jobs(self) -> list[JobListing]:
         return [_job_listing(job) for job in sorted(await self._client.jobs(), key=lambda job: job.id)]
 
-    async def executions(self, query: ExecutionQuery) -> Page:
+    async def executions(self, query: ExecutionQuery, text: str | None = None) -> Page:
         items: list[Execution] = []
         cursor = query.cursor
         while True:
@@ -173,6 +174,8 @@ class RemoteKernel:
                 since=query.since,
                 until=query.until,
                 text=query.text,
+                query=text,
+                sort=str(query.sort) if query.sort != NEWEST_FIRST else None,
                 limit=min(query.limit - len(items), PAGE_SIZE),
                 cursor=cursor,
             )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gnomon.domain.events import Event
     from gnomon.domain.execution import Execution, Status
     from gnomon.domain.records import ExecutionQuery, Page
+    from gnomon.domain.run_sorting import RunSort
 
 STATUSES = ("scheduled", "running", "success", "failed", "missed", "cancelled")
 """`domain.execution.STATUSES` again: importing it would slow every command down."""
@@ -34,6 +35,8 @@ STATUSES = ("scheduled", "running", "success", "failed", "missed", "cancelled")
 )
 @label_option("Only runs with this label; with all of them, if repeated.")
 @click.option("--since", metavar="WHEN", help='Only runs since a duration ago such as "2h", or an ISO 8601 time.')
+@click.option("--query", metavar="QUERY", help='Such as "tag:etl status:failed late>1m by:otto since:-7d".')
+@click.option("--sort", metavar="COLUMN", help='Such as "-late": started, job, status, duration, late, progress, by.')
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
 @click.option("--cursor", metavar="CURSOR", help="Continue after the previous page.")
 @config_option
@@ -46,31 +49,38 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter for each option
     status: tuple[Status, ...],
     labels: tuple[tuple[str, str], ...],
     since: str | None,
+    query: str | None,
+    sort: str | None,
     limit: int,
     cursor: str | None,
     config: Path | None,
     url: str | None,
     as_json: bool,
 ) -> None:
-    """List runs, newest first, including missed ones. Works with or without a running kernel."""
+    """List runs, newest first, including missed ones. Works with or without a running kernel.
+
+    The terms of QUERY are those of the lists in the dashboard and in REST: docs/reference/http.md.
+    """
     if ctx.invoked_subcommand is not None:
         return
     from gnomon.cli.access.resolve import reach
     from gnomon.cli.input.times import parse_past_time
     from gnomon.cli.output.json_output import execution_record, print_json
     from gnomon.domain.records import ExecutionQuery
+    from gnomon.domain.run_sorting import NEWEST_FIRST
 
     kernel = reach(ctx, config, url)
     start = parse_past_time(since, kernel.zone, "--since") if since else None
-    query = ExecutionQuery(
+    asked = ExecutionQuery(
         job_id=job_id,
         status=status,
         labels=tuple(map(":".join, labels)),
         since=start,
+        sort=_sort(sort) if sort else NEWEST_FIRST,
         limit=limit,
         cursor=cursor,
     )
-    page, left = asyncio.run(_page(kernel, query))
+    page, left = asyncio.run(_page(kernel, asked, query))
     if as_json:
         print_json({"items": [execution_record(item) for item in page.items], "total": page.total, "next": page.next})
     else:
@@ -189,17 +199,29 @@ def _reach(ctx: click.Context, config: Path | None, url: str | None) -> ReachedK
     return reach_of_subcommand(ctx, config, url)
 
 
-async def _page(kernel: ReachedKernel, query: ExecutionQuery) -> tuple[Page, dict[str, str]]:
+def _sort(text: str) -> RunSort:
+    from gnomon.domain.list_query import parse_sort
+
+    try:
+        return parse_sort(text)
+    except ValueError as exc:
+        raise click.BadParameter(str(exc), param_hint="--sort") from exc
+
+
+async def _page(kernel: ReachedKernel, asked: ExecutionQuery, text: str | None) -> tuple[Page, dict[str, str]]:
     """Return a page of runs, and how long the running ones still need."""
     from gnomon.cli.access.empty_lists import why_empty
     from gnomon.cli.access.time_left import times_left
+    from gnomon.domain.query_terms import ListQueryError
 
     try:
         async with kernel:
-            page = await kernel.executions(query)
-            if not page.total and (query.job_id or query.status or query.labels or query.since):
-                echo(await why_empty(kernel, "run", query.job_id), err=True)
+            page = await kernel.executions(asked, text)
+            if not page.total and (text or asked.job_id or asked.status or asked.labels or asked.since):
+                echo(await why_empty(kernel, "run", asked.job_id), err=True)
             return page, await times_left(kernel, page.items)
+    except ListQueryError as exc:
+        raise click.BadParameter(str(exc), param_hint="--query") from exc
     except ValueError as exc:
         raise click.BadParameter(str(exc), param_hint="--cursor") from exc
 

@@ -448,3 +448,20 @@ def test_a_scope_that_cannot_be_meant_is_refused(keys: dict[str, Any], problem: 
 def test_no_pattern_matches_facts_without_a_job() -> None:
     assert not JobScope(("*",)).has("")
     assert JobScope(("*",)).has("x")
+
+
+async def test_acts_on_all_that_a_query_asks_for_stay_within_the_scope(site: Any) -> None:
+    async with site(tags=["hidden", "public"]) as one:
+        waiting = one.runs[f"reports-{MARK}"]
+        others = await one.ask.kernel.trigger("reports.weekly")
+        await one.ask.kernel.wait(others.execution.id)
+        again = (await one("POST", "/scheduler/executions/retry", json={"query": "job:*"})).json
+        refused = (await one("POST", "/scheduler/executions/retry", json={"ids": [others.execution.id]})).json
+        none = await one("POST", "/scheduler/executions/cancel", json={"query": "tag:public"})
+        cancelled = await one("POST", "/scheduler/executions/cancel", json={"query": "manual:true", "tag": "hidden"})
+        tags = (await one("GET", "/scheduler/query-suggestions?list=runs&query=tag:")).json
+
+    assert [(item["id"], item["started"]) for item in again["items"]] == [(one.runs["reports.daily"], True)]
+    assert (refused["started"], "there is no execution" in refused["items"][0]["error"]) == (0, True)
+    assert (none.json, cancelled.json) == ([], [{"id": waiting, "changed": True, "error": None}])
+    assert [item["text"] for item in tags["items"]] == ["hidden", "public"]

@@ -91,7 +91,10 @@ async def test_every_reference_in_the_document_resolves(serve: Any) -> None:
     assert not [name for kind, name in found if name not in answer.json["components"][kind]]
 
 
-PARAMETERS = {"/scheduler/jobs/{job_id}/backfill": {"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T06:00:00Z"}}
+PARAMETERS = {
+    "/scheduler/jobs/{job_id}/backfill": {"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T06:00:00Z"},
+    "/scheduler/query-suggestions": {"list": "runs"},
+}
 """Parameters of the calls that need some."""
 
 
