@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
+from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.errors import UnknownJobError
+from gnomon.job_views import JobView
 from gnomon.jobs.durable import restore_job
-from gnomon.jobs.registered import RegisteredJob
+from gnomon.jobs.registered import RegisteredJob, own_job
 from gnomon.text import close_match
 
 
@@ -36,6 +39,29 @@ class LoggedJobs:
     def defined(self, job_id: str) -> RegisteredJob | None:
         """Return the job that this process defines under an id."""
         return self._defined.get(job_id)
+
+    @staticmethod
+    def view(
+        state: JobState,
+        registered: RegisteredJob,
+        unfinished: Iterable[Execution],
+        *,
+        next_fire: datetime | None,
+        problem: str | None,
+    ) -> JobView:
+        """Return a job as the log alone shows it; `unfinished` are runs of any jobs, the newest first."""
+        own = [execution for execution in unfinished if execution.job_id == registered.job.id]
+        return JobView(
+            job=own_job(registered.job),
+            state=state,
+            next_fire=next_fire,
+            running=[execution.id for execution in own if execution.status == "running"],
+            waiting=[execution.id for execution in reversed(own) if execution.status == "scheduled"],
+            overrides=registered.body.overrides,
+            origin=state.origin,
+            source=registered.defined_by,
+            problem=problem,
+        )
 
     def _job(self, state: JobState) -> RegisteredJob:
         kept = self._built.get(state.job_id)

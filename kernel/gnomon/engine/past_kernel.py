@@ -24,7 +24,7 @@ from gnomon.engine.log_queries import LogQueries, on_kernel_loop
 from gnomon.engine.logged_jobs import LoggedJobs
 from gnomon.errors import PastError
 from gnomon.jobs.parameters import parameters_schema
-from gnomon.jobs.registered import RegisteredJob, own_job
+from gnomon.jobs.registered import RegisteredJob
 from gnomon.log_api import LogApi
 from gnomon.past.log_index import Past
 from gnomon.past.past_store import MOST_OPEN, PastStore
@@ -127,18 +127,8 @@ class PastKernel(LogQueries):
         return list((await self._store.executions(query)).items)
 
     def _view(self, state: JobState, registered: RegisteredJob, live: Iterable[Execution]) -> JobView:
-        own = [execution for execution in live if execution.job_id == registered.job.id]
-        return JobView(
-            job=own_job(registered.job),
-            state=state,
-            next_fire=first_after(registered.job, state, self.moment.at),
-            running=[execution.id for execution in own if execution.status == "running"],
-            waiting=[execution.id for execution in reversed(own) if execution.status == "scheduled"],
-            overrides=registered.body.overrides,
-            origin=state.origin,
-            source=registered.defined_by,
-            problem=state.problem,
-        )
+        due = first_after(registered.job, state, self.moment.at)
+        return self._jobs.view(state, registered, live, next_fire=due, problem=state.problem)
 
 
 def _leads_or_stops(event: Event) -> bool:

@@ -30,7 +30,7 @@ from gnomon.following.member_reports import NOBODY_RETRY_S, MemberReports
 from gnomon.following.passed_orders import PassedOrders
 from gnomon.following.sent_arguments import SentArguments
 from gnomon.jobs.parameters import parameters_schema
-from gnomon.jobs.registered import RegisteredJob, own_job
+from gnomon.jobs.registered import RegisteredJob
 from gnomon.logs import get_logger
 from gnomon.plugins.added_plugins import add_plugin, remove_plugin
 from gnomon.plugins.companions import Companions
@@ -267,19 +267,9 @@ class Follower(PassedOrders):
         return list((await self._store.executions(query)).items)
 
     def _view(self, state: JobState, registered: RegisteredJob, live: Iterable[Execution]) -> JobView:
-        own = [execution for execution in live if execution.job_id == registered.job.id]
         fires = upcoming(registered.job, state, self.clock.now(), 1)
-        return JobView(
-            job=own_job(registered.job),
-            state=state,
-            next_fire=fires.overdue or (fires.fires[0] if fires.fires else None),
-            running=[execution.id for execution in own if execution.status == "running"],
-            waiting=[execution.id for execution in reversed(own) if execution.status == "scheduled"],
-            overrides=registered.body.overrides,
-            origin=state.origin,
-            source=registered.defined_by,
-            problem=state.problem or registered.problem,
-        )
+        due = fires.overdue or (fires.fires[0] if fires.fires else None)
+        return self._jobs.view(state, registered, live, next_fire=due, problem=state.problem or registered.problem)
 
     async def _own_end_of(self, execution_id: str) -> Execution:
         while True:
