@@ -1,4 +1,4 @@
-"""What each channel has been told of the alerts in the book. It is saved as a checkpoint.
+"""Which alerts of the book each channel has sent, and when. It is saved as a checkpoint.
 
 The alerts themselves are folded once, in the book. A channel has a position, up to which it has noted the alerts that
 are its own, and for each of these the time of the last message about it.
@@ -22,7 +22,7 @@ VERSION = 2
 
 
 class ChannelRecord(msgspec.Struct):
-    """What a channel has been told, and how its messages were received.
+    """What a channel has sent, and how its messages were received.
 
     Of the alerts that opened up to `position`, `told` has those that the channel has to know of, and when it accepted
     the last message about each, None before the first one. `last_sent` has the times of the last messages by their
