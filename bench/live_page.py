@@ -1,4 +1,4 @@
-"""Look at a busy overview in Chromium: the time from an event to its pixels, the bytes, and the growth of the heap.
+"""Measure a busy overview in Chromium: the time from an event to its pixels, the bytes, and the growth of the heap.
 
 python bench/live_page.py [--events 50] [--seconds 30]
 

@@ -1,7 +1,7 @@
 """SIGKILL while alerts open and end and people are notified, with a checker that knows nothing of the plugin's folds.
 
 Kernels and the server that receives the notifications are killed at random moments. Afterwards the alerts are those
-that the runs in the log give, each channel has been told of each of them, and no kill has repeated more than one
+that the runs in the log give, each channel has received each of them, and no kill has repeated more than one
 message of a channel.
 """
 
@@ -192,7 +192,7 @@ class Scene:
             await store.close()
 
     async def finish(self) -> tuple[list[Alert], dict[str, ChannelRecord]]:
-        """Let a last kernel record and send what the killed ones left; return its alerts and its channels."""
+        """Record and send with a last kernel what the killed ones left; return its alerts and its channels."""
         plugins, plugin = PluginSet(), AlertsPlugin(convert(self.channels, AlertsPlugin.Config, "plugins.alerts"))
         plugins.add(plugin, "alerts")
         jobs = [Job(id=name, func=lambda: None) for name in ("always", "some", "others")]
@@ -251,7 +251,7 @@ def facts(events: list[LogEvent]) -> tuple[tuple[Counter[Any], Counter[Any]], Co
 
 
 def told(messages: list[str], channel: str) -> tuple[dict[str, list[str]], int]:
-    """Return what a channel was told of each alert, in order, and how many messages told something again."""
+    """Return what a channel received about each alert, in order, and how many messages said something again."""
     statuses: dict[str, list[str]] = {}
     again = 0
     for message in map(json.loads, messages):

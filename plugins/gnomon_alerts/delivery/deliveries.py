@@ -190,7 +190,7 @@ class Deliveries:
             self._pinging = group.create_task(self._pings.run())
 
     def _spread(self, ledger: Ledger) -> None:
-        """Give each channel the alerts that have opened, and wake all of them up."""
+        """Pass the alerts that have opened to each channel, and wake all channels up."""
         for name, record in ledger.channels.items():
             self._has_changes |= record.note(self.book, partial(self._goes_to, name))
         for delivery in self._deliveries.values():

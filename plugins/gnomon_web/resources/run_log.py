@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from bisect import bisect_left, bisect_right
 from collections import Counter
+from functools import partial
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -12,6 +12,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from gnomon import LogLine
+from gnomon.threads import in_thread
 from gnomon.wire.log_outline import LogOutline
 from gnomon.wire.records import LogPage, LogSummary
 from gnomon_web.app_keys import IDENTITY, kernel_of
@@ -104,7 +105,7 @@ async def get_log(request: web.Request, execution_id: str, query: LogFilters) ->
 
     async def search() -> LogPage:
         kept = await kept_lines(request, execution_id)
-        return await asyncio.to_thread(query.page, kept)
+        return await in_thread(partial(query.page, kept), "gnomon web log")
 
     return await request.app[READ_SHARES].slow(request[IDENTITY], search)
 
@@ -115,7 +116,7 @@ async def get_outline(request: web.Request, execution_id: str) -> LogOutline:
 
     async def read() -> LogOutline:
         kept = await kept_lines(request, execution_id)
-        return await asyncio.to_thread(outline_of, kept, execution.progress.steps)
+        return await in_thread(partial(outline_of, kept, execution.progress.steps), "gnomon web log")
 
     return await request.app[READ_SHARES].slow(request[IDENTITY], read)
 
