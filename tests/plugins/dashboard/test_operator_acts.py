@@ -227,7 +227,7 @@ async def test_the_runs_that_a_filter_shows_are_cancelled(open_page: Any, serve:
     assert sorted((run.job_id, run.labels.get("tenant")) for run in still) == [("other", None), ("sync", "8")]
 
 
-async def test_runs_that_have_ended_in_between_are_named(open_page: Any, serve: Any) -> None:
+async def test_runs_that_have_ended_in_between_are_not_counted(open_page: Any, serve: Any) -> None:
     served = await serve(Job(id="sync", func=waits, max_instances=9))
     first, second = [(await served.kernel.trigger("sync")).execution.id for _ in range(2)]
     window = await open_page(served.url, "/runs?status=running")
@@ -239,8 +239,7 @@ async def test_runs_that_have_ended_in_between_are_named(open_page: Any, serve: 
     await served.kernel.wait(first)
     await confirm(page, "Cancel 2 runs")
 
-    await expect(page.locator(".toasts")).to_contain_text("1 was refused:")
-    await expect(page.locator(".toasts")).to_contain_text("Cancellation of 1 run requested.")
+    await expect(page.locator(".toasts")).to_contain_text("Cancellation of 1 run requested.")  # of those that match now
     assert (await served.kernel.wait(second)).status == "cancelled"
 
 

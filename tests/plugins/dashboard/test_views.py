@@ -141,7 +141,7 @@ async def test_jobs_are_filtered_by_text_state_and_tag_and_going_back_undoes_it(
     await expect(rows).to_have_count(7)
     await page.get_by_label("Tag").select_option("market")
     await expect(rows).to_have_count(3)
-    await page.locator("[data-search]").fill("bars")
+    await page.locator("[data-search]").fill("tag:market bars")
     await expect(rows).to_have_count(1)
     await page.wait_for_url("**/jobs?tag=market&q=bars")
     await page.get_by_role("button", name="Paused").click()

@@ -16,14 +16,14 @@ import { actByKey, openMenu } from './components/menu.js';
 import { nextTheme, shell, startTheme } from './components/shell.js';
 import { nothingHere, skeleton } from './components/common.js';
 import { clean } from './model/sanitize.js';
-import { jobsView } from './views/jobs.js';
 import { focusHeading, lazily } from './views/lazily.js';
 import { overview } from './views/overview.js';
-import { runsView } from './views/runs.js';
 import { language, startLanguage, t, withWords } from './i18n/index.js';
 import { jobZone, shownZone } from './i18n/zone.js';
 
 const alertsView = lazily(() => import('./views/alerts.js').then((found) => found.alertsView));
+const jobsView = lazily(() => import('./views/jobs.js').then((found) => found.jobsView));
+const runsView = lazily(() => import('./views/runs.js').then((found) => found.runsView));
 const jobView = lazily(() => import('./views/job.js').then((found) => found.jobView));
 const runView = lazily(() => import('./views/run.js').then((found) => found.runView));
 const whyView = lazily(() => import('./views/why.js').then((found) => found.whyView));

@@ -141,6 +141,8 @@ export interface Tools {
 
 /** What the module of the operators' dialogs gets from the page. */
 export interface Desk extends Tools {
+  number: typeof import('./i18n/format.js').number;
+  runText: (query: Record<string, string>) => string;
   fullMoment: typeof import('./i18n/format.js').fullMoment;
   ask: typeof import('./components/dialog.js').ask;
   toast: typeof import('./components/toasts.js').toast;

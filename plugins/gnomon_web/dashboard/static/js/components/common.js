@@ -17,6 +17,13 @@ export const badge = (state) => h('span', { class: `badge ${state}` }, icon(stat
 /** The attempts of a run that count for its retries: all but those that were snoozed. @param {Run} run */
 export const tries = (run) => run.attempt - (run.snoozes ?? 0);
 
+/** What has started a run. @param {Run} run */
+export const startedBy = (run) => {
+  if (tries(run) > 1) return t('by.retry', { n: tries(run) });
+  if (run.snoozes) return t('by.snooze', { n: number(run.snoozes) });
+  return run.is_manual ? (run.actor ?? t('by.manual')) : t('by.schedule');
+};
+
 /** The status of a run, or that it is being cancelled or was snoozed. @param {Run} run */
 export const runBadge = (run) =>
   run.snoozed_until ? h('span', { class: 'badge scheduled' }, icon('scheduled'), t('status.snoozed')) :

@@ -5,6 +5,7 @@ import * as commands from '../model/commands.js';
 import { get, post } from '../model/api.js';
 import { link, may } from '../model/connection_state.js';
 import { clean } from '../model/sanitize.js';
+import { RUN_FIELDS, textOf } from '../model/query_text.js';
 import * as store from '../model/store.js';
 import { fullMoment, number, relative } from '../i18n/format.js';
 import { t, withWords } from '../i18n/index.js';
@@ -20,7 +21,7 @@ import { toast } from './toasts.js';
 const loadForms = () => withWords(import('./operator_forms.js'));
 
 /** What the module of the dialogs gets. */
-const desk = { h, t, signal, moment, fullMoment, clean, ask, toast, get, post, send: commands.operate, jobName: store.jobName };
+const desk = { number, runText: (/** @type {any} */ query) => textOf(query, RUN_FIELDS), h, t, signal, moment, fullMoment, clean, ask, toast, get, post, send: commands.operate, jobName: store.jobName };
 
 /** @param {string} text @param {string} glyph @param {() => unknown} act @param {{ name?: string, look?: string }} [more] */
 const actButton = (text, glyph, act, { name, look = 'quiet' } = {}) =>
@@ -85,11 +86,16 @@ export function cancelRunsOfButton(ids) {
   return () => count.value > 0 && actButton(t('cancel.all.n', { n: count.value }), 'stop', async () => (await loadForms()).askCancelAll(desk, runs()), { look: 'quiet danger' });
 }
 
-/** Cancel all unfinished runs that the filters of a list show. @param {() => number} count known to the page @param {() => Record<string, any>} filters */
-export function cancelShownButton(count, filters) {
+/** @typedef {Record<string, string>} Query of the address */
+
+/** Cancel all unfinished runs that match the filters of a list. @param {() => number} count known to the page @param {() => Query} query */
+export function cancelMatchingButton(count, query) {
   const shown = computed(() => (may('operator') ? count() : 0));
-  return () => shown.value > 0 && actButton(t('cancel.all'), 'stop', async () => {
-    const forms = await loadForms();
-    await forms.askCancelAll(desk, await forms.unfinished(desk, filters()));
-  }, { look: 'quiet danger' });
+  return () => shown.value > 0 && actButton(t('cancel.all'), 'stop', async () => (await loadForms()).askCancelMatching(desk, query()), { look: 'quiet danger' });
+}
+
+/** Run all finished runs again that match the filters of a list: shown where there are filters. @param {() => number} count @param {() => Query} query */
+export function retryMatchingButton(count, query) {
+  const shown = computed(() => may('operator') && count() > 0 && textOf(query(), RUN_FIELDS) !== '');
+  return () => shown.value && actButton(t('retry.all'), 'rewind', async () => (await loadForms()).askRetryMatching(desk, query()));
 }

@@ -7,7 +7,6 @@ import { reasonField, reasonOf } from './dialog.js';
 /** @typedef {{ _id: string, job_id: string }} Unfinished */
 
 const MOST_AT_ONCE = 1000;
-const PAGE_ROWS = 200;
 const COUNT_DELAY_MS = 300;
 const DAY_MS = 86_400_000;
 const OTHER = 'other';
@@ -151,18 +150,51 @@ export function askHold(desk, holds) {
   });
 }
 
-/** Read the unfinished runs that match, at most as many as one act may have. @param {Desk} desk @param {Record<string, any>} filters */
-export async function unfinished(desk, filters) {
-  /** @type {Unfinished[]} */
-  const found = [];
-  const wanted = String(filters.status ?? '').split(',').filter((one) => one === 'running' || one === 'scheduled');
-  const status = wanted.join(',') || 'running,scheduled';
-  for (let cursor = ''; cursor !== null && found.length < MOST_AT_ONCE;) {
-    const page = await desk.get('/scheduler/logs', { ...filters, status, limit: PAGE_ROWS, cursor });
-    found.push(...page.items);
-    cursor = page.next;
-  }
-  return found.slice(0, MOST_AT_ONCE);
+const UNFINISHED = ['running', 'scheduled'];
+const FINISHED = ['success', 'failed', 'missed', 'cancelled'];
+
+/** The query of the runs of some statuses among those that a list shows, and how many there are. @param {Desk} desk @param {Record<string, string>} query of the address @param {string[]} statuses */
+async function matching(desk, query, statuses) {
+  const asked = (query.status ?? '').split(',').filter((one) => one !== '');
+  const status = statuses.filter((one) => asked.length === 0 || asked.includes(one)).join(',');
+  const text = desk.runText({ ...query, status });
+  return { text, n: status === '' ? 0 : (await desk.get('/scheduler/executions', { query: text, limit: 1 })).total };
+}
+
+/** @param {Desk} desk @param {number} n @param {string} text */
+const whatMatches = ({ h, t, number, clean }, n, text) => h('p', { class: 'quiet-line' }, t('all.matches', { n: number(n) }), ' ', h('code', null, clean(text)));
+
+/** @param {Desk} desk @param {Record<string, string>} query */
+export async function askCancelMatching(desk, query) {
+  const { h, t, ask, toast } = desk;
+  const { text, n } = await matching(desk, query, UNFINISHED);
+  if (n === 0) return toast(t('cancel.all.none'));
+  const act = async (/** @type {FormData} */ form) => {
+    const outcomes = await desk.send('cancel', '/scheduler/executions/cancel', { query: text }, reasonOf(form));
+    const refused = outcomes.filter((/** @type {any} */ one) => one.error);
+    tellRefused(desk, refused);
+    toast(t('done.cancel.all', { n: outcomes.length - refused.length }));
+  };
+  return ask({ title: t('cancel.all.ask', { n }), body: [h('p', null, t('cancel.text')), whatMatches(desk, n, text), reasonField()], confirm: t('cancel.all.do', { n }), dismiss: t('keep.running'), danger: true, act });
+}
+
+/** @param {Desk} desk @param {Record<string, string>} query */
+export async function askRetryMatching(desk, query) {
+  const { h, t, ask, toast } = desk;
+  const { text, n } = await matching(desk, query, FINISHED);
+  if (n === 0) return toast(t('retry.all.none'));
+  const key = String(Date.now()); // a request that is sent twice makes no second runs, another dialog does
+  const act = async () => {
+    const answer = await desk.post('/scheduler/executions/retry', { query: text }, { 'Idempotency-Key': key });
+    tellRefused(desk, answer.items.filter((/** @type {any} */ one) => one.error));
+    toast(t('done.retry.all', { n: answer.started }));
+  };
+  return ask({ title: t('retry.all.ask', { n }), body: [h('p', null, t('retry.all.text')), whatMatches(desk, n, text)], confirm: t('retry.all.do', { n }), dismiss: t('trigger.dismiss'), act });
+}
+
+/** @param {Desk} desk @param {{ error: string }[]} refused */
+function tellRefused({ t, toast, clean }, refused) {
+  if (refused.length > 0) toast(t('refused.all', { n: refused.length, reason: clean(refused[0].error) }), { bad: true, lasts: true });
 }
 
 /** @param {Desk} desk @param {Unfinished[]} all */
@@ -176,7 +208,7 @@ export function askCancelAll(desk, all) {
   const act = async (/** @type {FormData} */ form) => {
     const outcomes = await desk.send('cancel', '/scheduler/executions/cancel', { ids: runs.map((run) => run._id) }, reasonOf(form));
     const refused = outcomes.filter((/** @type {any} */ one) => one.error);
-    if (refused.length > 0) toast(t('refused.all', { n: refused.length, reason: desk.clean(refused[0].error) }), { bad: true });
+    tellRefused(desk, refused);
     toast(t('done.cancel.all', { n: outcomes.length - refused.length }));
   };
   return ask({

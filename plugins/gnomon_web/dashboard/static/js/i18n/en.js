@@ -5,7 +5,7 @@ export const en = {
   'skip': 'Skip to content', 'language': 'Language', 'theme': 'Theme', 'theme.auto': 'system', 'theme.light': 'light', 'theme.dark': 'dark',
   'all': 'All', 'close': 'Close', 'copy': 'Copy', 'copied': 'Copied', 'save': 'Save', 'never': 'never', 'state': 'State', 'loading': 'Loading…',
   'retry': 'Try again', 'load.failed': 'Loading failed: {reason}', 'and.more': 'and {n} more', 'nothing.here': 'Page not found', 'nothing.text': 'There is no page at {path}.',
-  'keep.running': 'Keep running', 'keep.active': 'Keep active', 'keep.paused': 'Keep paused', 'keep.visible': 'Keep visible', 'runs.label.any': 'Show runs with any labels, not only {label}', 'filters.clear': 'Clear filters',
+  'keep.running': 'Keep running', 'keep.active': 'Keep active', 'keep.paused': 'Keep paused', 'keep.visible': 'Keep visible',
 
   'status.scheduled': 'Waiting', 'status.running': 'Running', 'status.success': 'Succeeded', 'status.failed': 'Failed', 'status.missed': 'Missed', 'status.cancelled': 'Cancelled', 'status.snoozed': 'Snoozed',
   'status.active': 'Active', 'status.paused': 'Paused',
@@ -34,12 +34,11 @@ export const en = {
   'progress': 'Progress', 'progress.unknown': 'Progress unknown', 'facts': 'Details',
   'log': 'Log',
 
-  'jobs.search': 'Search jobs', 'jobs.active': 'Active', 'jobs.paused': 'Paused', 'jobs.failing': 'Failing', 'jobs.running': 'Running', 'jobs.none': 'No jobs match.', 'jobs.tag': 'Tag', 'jobs.tag.all': 'Any tag',
   'col.job': 'Job', 'col.schedule': 'Schedule', 'col.next': 'Next', 'col.last': 'Last run', 'col.recent': 'Recent', 'col.actions': 'Actions', 'col.status': 'Status', 'col.started': 'Started', 'col.duration': 'Duration', 'col.progress': 'Progress', 'col.by': 'Started by',
   'figures.runs': 'Runs',
   'table.show': 'Show as table', 'table.cut': 'Showing the newest {n} of {m} runs.',
 
-  'runs.search': 'Search errors', 'runs.any.job': 'All jobs', 'runs.any.by': 'Started by anyone', 'runs.any.time': 'Any time', 'runs.since': 'Period', 'runs.last': 'last {t}', 'runs.since.at': 'since {at}', 'runs.until.at': 'until {at}', 'runs.from.to': '{from} to {to}', 'link.copy': 'Copy link', 'link.rolling': 'Rolling: the period moves on', 'link.fixed': 'Fixed: exactly this period', 'link.copied': 'Link copied.', 'runs.none': 'No runs match.', 'runs.more': 'Show more', 'runs.news': '{n} new',
+  'runs.since.at': 'since {at}', 'runs.until.at': 'until {at}', 'runs.from.to': '{from} to {to}',
   'by.schedule': 'schedule', 'by.manual': 'by hand', 'by.retry': 'retry, attempt {n}', 'by.snooze': 'snoozed {n}×',
 
 
@@ -53,7 +52,7 @@ export const en = {
   'cancel.ask': 'Cancel this run of {j}?', 'cancel.text': 'The run is asked to stop. Work it has already done is kept.', 'cancel.do': 'Cancel run',
   'mark.ask': 'Mark this run of {j} as failed?', 'mark.text': 'Do this only if the run is known to be dead. Anything it reports later does not change the outcome; code that is still running keeps its slot.',
   'edit.ask': 'Edit {j}', 'edit.name': 'Name', 'edit.note': 'Note', 'edit.dismiss': 'Discard changes',
-  'pause.all': 'Pause {n|job|{n} jobs}', 'resume.all': 'Resume {n|job|{n} jobs}', 'pause.all.n': 'Pause {n}', 'resume.all.n': 'Resume {n}', 'pause.all.ask': 'Pause {n|this job|these {n} jobs}?', 'resume.all.ask': 'Resume {n|this job|these {n} jobs}?', 'select': 'Select {j}', 'select.all': 'Select all {n}', 'undo': 'Undo', 'done.undo': 'Undone.', 'selected': '{n} selected', 'actions.none': 'No actions are available.',
+  'pause.all': 'Pause {n|job|{n} jobs}', 'resume.all': 'Resume {n|job|{n} jobs}', 'pause.all.n': 'Pause {n}', 'resume.all.n': 'Resume {n}', 'pause.all.ask': 'Pause {n|this job|these {n} jobs}?', 'resume.all.ask': 'Resume {n|this job|these {n} jobs}?', 'undo': 'Undo', 'done.undo': 'Undone.', 'actions.none': 'No actions are available.',
   'done.trigger': '{j} was triggered.', 'done.see': 'View run', 'done.pause': '{j} is paused.', 'done.resume': '{j} is resumed.', 'done.cancel': 'Cancellation of {j} requested.', 'done.mark': 'Run marked as failed.', 'done.describe': 'Saved.', 'done.pause.all': '{n} {n|job|jobs} paused.', 'done.resume.all': '{n} {n|job|jobs} resumed.',
 
   'act.reason': 'Reason',

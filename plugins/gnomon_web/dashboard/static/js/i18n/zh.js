@@ -6,7 +6,7 @@ export const zh = {
   'skip': '跳到正文', 'language': '语言', 'theme': '主题', 'theme.auto': '跟随系统', 'theme.light': '浅色', 'theme.dark': '深色',
   'all': '全部', 'close': '关闭', 'copy': '复制', 'copied': '已复制', 'save': '保存', 'never': '从未', 'state': '状态', 'loading': '加载中…',
   'retry': '重试', 'load.failed': '加载失败：{reason}', 'and.more': '还有 {n} 项', 'nothing.here': '页面不存在', 'nothing.text': '{path} 处没有页面。',
-  'keep.running': '继续执行', 'keep.active': '保持启用', 'keep.paused': '保持暂停', 'keep.visible': '继续显示', 'runs.label.any': '不再只显示带标签 {label} 的执行', 'filters.clear': '清除筛选',
+  'keep.running': '继续执行', 'keep.active': '保持启用', 'keep.paused': '保持暂停', 'keep.visible': '继续显示',
 
   'status.scheduled': '等待中', 'status.running': '执行中', 'status.success': '成功', 'status.failed': '失败', 'status.missed': '错过', 'status.cancelled': '已终止', 'status.snoozed': '已推迟',
   'status.active': '启用', 'status.paused': '已暂停',
@@ -35,12 +35,11 @@ export const zh = {
   'progress': '进度', 'progress.unknown': '进度未知', 'facts': '详情',
   'log': '日志',
 
-  'jobs.search': '查找任务', 'jobs.active': '启用', 'jobs.paused': '已暂停', 'jobs.failing': '失败中', 'jobs.running': '执行中', 'jobs.none': '没有符合条件的任务。', 'jobs.tag': '标签', 'jobs.tag.all': '全部标签',
   'col.job': '任务', 'col.schedule': '触发规则', 'col.next': '下次执行', 'col.last': '上次执行', 'col.recent': '最近', 'col.actions': '操作', 'col.status': '状态', 'col.started': '开始时间', 'col.duration': '耗时', 'col.progress': '进度', 'col.by': '触发方式',
   'figures.runs': '执行次数',
   'table.show': '以表格显示', 'table.cut': '仅显示最近 {n} 次执行，共 {m} 次。',
 
-  'runs.search': '在错误信息中查找', 'runs.any.job': '全部任务', 'runs.any.by': '全部触发方式', 'runs.any.time': '全部时间', 'runs.since': '时间范围', 'runs.last': '最近 {t}', 'runs.since.at': '自 {at} 起', 'runs.until.at': '截至 {at}', 'runs.from.to': '{from} 至 {to}', 'link.copy': '复制链接', 'link.rolling': '滚动：时间范围随当前时间移动', 'link.fixed': '固定：就是这一段时间', 'link.copied': '链接已复制。', 'runs.none': '没有符合条件的执行记录。', 'runs.more': '加载更多', 'runs.news': '{n} 条新记录',
+  'runs.since.at': '自 {at} 起', 'runs.until.at': '截至 {at}', 'runs.from.to': '{from} 至 {to}',
   'by.schedule': '定时', 'by.manual': '手动', 'by.retry': '重试，第 {n} 次尝试', 'by.snooze': '已推迟 {n} 次',
 
 
@@ -54,7 +53,7 @@ export const zh = {
   'cancel.ask': '终止 {j} 的这次执行？', 'cancel.text': '将请求此次执行停止，已完成的部分会保留。', 'cancel.do': '终止执行',
   'mark.ask': '将 {j} 的这次执行标记为失败？', 'mark.text': '仅在确认此次执行已经失效时使用。此后它上报的任何内容都不会改变结果；仍在运行的代码会继续占用槽位。',
   'edit.ask': '编辑 {j}', 'edit.name': '名称', 'edit.note': '备注', 'edit.dismiss': '放弃修改',
-  'pause.all': '暂停 {n} 个任务', 'resume.all': '恢复 {n} 个任务', 'pause.all.n': '暂停 {n} 个', 'resume.all.n': '恢复 {n} 个', 'pause.all.ask': '暂停这 {n} 个任务？', 'resume.all.ask': '恢复这 {n} 个任务？', 'select': '选择 {j}', 'select.all': '选择全部 {n} 个', 'undo': '撤销', 'done.undo': '已撤销。', 'selected': '已选 {n} 个', 'actions.none': '当前没有可用的操作。',
+  'pause.all': '暂停 {n} 个任务', 'resume.all': '恢复 {n} 个任务', 'pause.all.n': '暂停 {n} 个', 'resume.all.n': '恢复 {n} 个', 'pause.all.ask': '暂停这 {n} 个任务？', 'resume.all.ask': '恢复这 {n} 个任务？', 'undo': '撤销', 'done.undo': '已撤销。', 'actions.none': '当前没有可用的操作。',
   'done.trigger': '{j} 已触发。', 'done.see': '查看执行', 'done.pause': '{j} 已暂停。', 'done.resume': '{j} 已恢复。', 'done.cancel': '已请求终止 {j}。', 'done.mark': '已标记为失败。', 'done.describe': '已保存。', 'done.pause.all': '已暂停 {n} 个任务。', 'done.resume.all': '已恢复 {n} 个任务。',
 
   'act.reason': '原因',

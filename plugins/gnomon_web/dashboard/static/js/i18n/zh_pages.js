@@ -101,4 +101,13 @@ export const zhPages = {
   'until': '期限', 'until.resolved': '直到解除', 'until.next': '直到再次发生', 'until.hours': '{t}', 'until.time': '指定时间', 'until.at': '时间', 'hours': '{n} 小时', 'days': '{n} 天',
   'change.opened': '产生', 'change.repeated': '再次发生', 'change.acknowledged': '确认', 'change.unacknowledged': '撤销确认', 'change.snoozed': '静默', 'change.unsnoozed': '结束静默', 'change.resolved': '解除',
   'notify': '浏览器通知', 'notify.many': '{n} 条新告警', 'notify.denied': '浏览器不允许此页面发送通知，请在浏览器设置中允许。', 'notify.insecure': '浏览器通知需要 HTTPS。',
+
+  // Lists: queries, columns, saved views, files, acts on all that match.
+  'runs.search': '搜索错误，或输入 tag:etl status:failed late>1m', 'runs.any.late': '不限延迟', 'runs.late': '延迟超过 {t}', 'col.late': '延迟',
+  'query.suggestions': '输入建议', 'query.status': '执行结果，或正在执行', 'query.job': '任务 ID，* 代表任意字符', 'query.tag': '任务的标签', 'query.by': '由谁触发', 'query.manual': '手动触发，或定时触发', 'query.label': '这次执行的标签', 'query.late': '比预定时间晚多久开始', 'query.duration': '耗时多久', 'query.since': '在此之后开始', 'query.until': '在此之前开始', 'query.owner': '任务的所有者', 'query.origin': '任务在哪里定义',
+  'list.columns': '显示的列', 'list.sort': '排序方式', 'list.dense': '紧凑行距',
+  'views': '视图', 'views.none': '还没有为这个列表保存视图。', 'views.name': '视图名称', 'views.save': '保存视图', 'views.saved': '视图“{name}”已保存在此浏览器中。', 'views.link': '复制“{name}”的链接', 'views.forget': '删除“{name}”', 'views.brought': '这个链接打开的是视图“{name}”。', 'views.ignore': '不保存',
+  'download': '下载', 'download.all': '下载此列表的全部 {n} 行，不只是当前显示的部分。', 'download.csv': 'CSV', 'download.ndjson': 'JSON Lines',
+  'all.matches': '符合条件的共 {n} 次：', 'retry.all': '重新执行', 'retry.all.none': '符合条件的执行都还没有结束。', 'retry.all.ask': '重新执行这 {n} 次？', 'retry.all.text': '每个任务都会用当时的参数和标签再执行一次。已暂停的任务保持暂停。', 'retry.all.do': '重新执行 {n} 次', 'done.retry.all': '已启动 {n} 次执行。',
+  'jobs.search': '查找任务', 'jobs.active': '启用', 'jobs.paused': '已暂停', 'jobs.failing': '失败中', 'jobs.running': '执行中', 'jobs.none': '没有符合条件的任务。', 'jobs.tag': '标签', 'jobs.tag.all': '全部标签', 'runs.any.job': '全部任务', 'runs.any.by': '全部触发方式', 'runs.any.time': '全部时间', 'runs.since': '时间范围', 'runs.last': '最近 {t}', 'runs.none': '没有符合条件的执行记录。', 'runs.more': '加载更多', 'runs.news': '{n} 条新记录', 'runs.label.any': '不再只显示带标签 {label} 的执行', 'filters.clear': '清除筛选', 'link.copy': '复制链接', 'link.rolling': '滚动：时间范围随当前时间移动', 'link.fixed': '固定：就是这一段时间', 'link.copied': '链接已复制。', 'select': '选择 {j}', 'select.all': '选择全部 {n} 个', 'selected': '已选 {n} 个',
 };

@@ -1,10 +1,11 @@
 // All jobs: schedules, recent runs, and bulk actions.
 import { h } from '../core/dom.js';
-import { computed, effect, signal, untracked } from '../core/signals.js';
+import { computed, effect, onDispose, signal, untracked } from '../core/signals.js';
 import { address, refine, route } from '../core/router.js';
 import { get } from '../model/api.js';
 import { may } from '../model/connection_state.js';
 import { allJobs, nameInRoster, readRoster, rosterState } from '../model/jobs_by_need.js';
+import { JOB_FIELDS, textOf } from '../model/query_text.js';
 import { recentRuns } from '../model/recent_runs.js';
 import { clean } from '../model/sanitize.js';
 import * as store from '../model/store.js';
@@ -16,6 +17,8 @@ import { icon } from '../components/icons.js';
 import { subject, ofJob } from '../components/menu.js';
 import { badge, choice, empty, failure, moment, skeleton, timeLeft } from '../components/common.js';
 import { longTable } from '../components/long_table.js';
+import { chosenColumns, density, listTools, sortableHead } from '../components/list_tools.js';
+import { problemOf, queryBar } from '../components/query_bar.js';
 import { duration, number, relative } from '../i18n/format.js';
 import { t } from '../i18n/index.js';
 import { scheduleInWords } from '../i18n/schedule.js';
@@ -31,6 +34,11 @@ const JOB_STATES = {
   failing: (job) => job.last === 'failed',
   running: (job) => (job.running ?? 0) > 0,
 };
+const COLUMNS = ['job', 'schedule', 'next', 'last', 'recent', 'actions'];
+const SORTS = { job: 'job', schedule: 'schedule', next: 'next', last: 'last' };
+const BY_ID = 'job';
+const REREAD_MS = 2000; // between two reads of an order that the runs of the jobs change
+const FILTERS = [...Object.values(JOB_FIELDS), 'q', 'query'];
 
 /** Whether a job matches the filters. @param {JobLine} job @param {Record<string, string>} query */
 export function matchesFilters(job, { q = '', status = '', tag = '' }, /** @type {ReadonlySet<string>} */ described = new Set()) {
@@ -63,54 +71,77 @@ function describedJobs() {
   return computed(() => (found.value.q === q.value ? found.value.ids : new Set()));
 }
 
+/** What only the server knows of the list: its jobs and their order, where the address asks for more than the roster tells. */
+function orderedJobs() {
+  const found = signal({ asked: '', ids: /** @type {string[]} */ ([]), error: /** @type {Error | null} */ (null) });
+  const asked = computed(() => {
+    const { status, sort, ...rest } = route.value.query;
+    const isKnown = !status || Object.hasOwn(JOB_STATES, status);
+    return rest.query || (sort && sort !== BY_ID) || !isKnown ? JSON.stringify({ query: textOf(route.value.query, JOB_FIELDS), sort, fields: 'name' }) : '';
+  });
+  const moved = signal(0);
+  let timer = 0;
+  effect(() => store.onEvents((events) => {
+    if (asked.peek() === '' || timer || !events.some((event) => event.type !== 'progress')) return;
+    timer = setTimeout(() => ((timer = 0), (moved.value += 1)), REREAD_MS);
+  }));
+  onDispose(() => clearTimeout(timer));
+  effect(() => {
+    moved.value;
+    store.generation.value;
+    const text = asked.value;
+    if (text === '') return undefined;
+    const abort = new AbortController();
+    get('/scheduler/jobs', JSON.parse(text), abort.signal).then(
+      (jobs) => (found.value = { asked: text, ids: jobs.map((/** @type {any} */ job) => job.id), error: null }),
+      (error) => abort.signal.aborted || (found.value = { asked: text, ids: [], error }),
+    );
+    return () => abort.abort();
+  });
+  /** The answer to what is asked for now, null while it is not there, undefined where nothing is asked for. */
+  return computed(() => (asked.value === '' ? undefined : found.value.asked === asked.value ? found.value : null));
+}
+
 export function jobsView() {
   effect(readRoster);
   const described = describedJobs();
-  const wanted = computed(() => allJobs.value.filter((job) => matchesFilters(job, route.value.query, described.value)).map((job) => job.id).join(' '));
+  const ordered = orderedJobs();
+  const columns = chosenColumns('jobs', COLUMNS);
+  const wanted = computed(() => (ordered.value === undefined ? allJobs.value.filter((job) => matchesFilters(job, route.value.query, described.value)).map((job) => job.id) : ordered.value?.ids ?? []).join(' '));
   const ids = computed(() => (wanted.value === '' ? [] : wanted.value.split(' ')));
   const tags = computed(() => [...new Set(allJobs.value.flatMap((job) => job.tags ?? []))].sort().join(' '));
-  const isLoading = computed(() => rosterState.value.loading);
+  const isLoading = computed(() => rosterState.value.loading || ordered.value === null);
+  const problem = () => ordered.value?.error ?? null;
   const states = computed(() => new Map(allJobs.value.map((job) => [job.id, job])));
   const chosen = () => route.value.query.status ?? '';
   const picked = signal(/** @type {ReadonlySet<string>} */ (new Set()));
+  const asked = () => ({ query: textOf(route.value.query, JOB_FIELDS), sort: route.value.query.sort, at: route.value.query.at });
   return h('div', { class: 'page' }, [
     h('header', { class: 'head' }, h('h1', { tabindex: -1 }, t('nav.jobs')), h('span', { class: 'count num' }, () => (isLoading.value ? '…' : number(ids.value.length))), h('span', { class: 'spacer' }), h('a', { class: 'why', href: address('/compare') }, t('nav.compare')), bulk(() => ids.value, states, picked), newJobButton()),
     h('div', { class: 'filters', role: 'search' }, [
-      searchField(t('jobs.search'), 0),
+      queryBar({ list: 'jobs', fields: JOB_FIELDS, placeholder: t('jobs.search'), wait: 0, problem }),
       choice(t('state'), [['', t('all')], ...Object.keys(JOB_STATES).map((state) => /** @type {[string, any]} */ ([state, t(/** @type {any} */ (`jobs.${state}`))]))], chosen, (state) => refine({ status: state || null })),
       () => tags.value !== '' && tagSelect(tags.value.split(' ')),
       pickAll(() => ids.value, picked),
+      listTools({ columns, fixed: ['job'], sorts: SORTS, usual: BY_ID, path: '/scheduler/jobs', query: asked, total: () => ids.value.length }),
     ]),
-    h('div', { class: 'panel table' }, [
+    h('div', { class: () => `panel table${density()}` }, [
       () => rosterState.value.error && failure(/** @type {Error} */ (rosterState.value.error), () => (store.generation.value += 1)),
-      longTable({
-        name: 'jobs',
-        head: h('thead', null, h('tr', null, ['job', 'schedule', 'next', 'last', 'recent', 'actions'].map((key) => h('th', { scope: 'col' }, key === 'actions' ? h('span', { class: 'sr' }, t('col.actions')) : t(/** @type {any} */ (`col.${key}`)))))),
-        ids: () => ids.value,
-        row: (id) => jobRow(id, picked),
-        whole: 100,
-      }),
-      () => wanted.value === '' && (isLoading.value ? skeleton(6) : !rosterState.value.error && empty(t('jobs.none'), h('button', { onclick: () => refine({ q: null, status: null, tag: null }) }, t('filters.clear')))),
+      () => problem() && !problemOf(problem()) && failure(/** @type {Error} */ (problem()), () => (store.generation.value += 1)),
+      () => table(() => ids.value, picked, columns.shown.value.split(' ')),
+      () => wanted.value === '' && (isLoading.value ? skeleton(6) : !rosterState.value.error && !problem() && empty(t('jobs.none'), h('button', { onclick: () => refine(Object.fromEntries(FILTERS.map((key) => [key, null]))) }, t('filters.clear')))),
     ]),
   ]);
 }
 
-/** A search field. Its text goes into the address after a moment; other changes of the address go into the field. @param {string} placeholder @param {number} [wait] milliseconds: none where the page itself searches */
-export function searchField(placeholder, wait = 150) {
-  let timer = 0;
-  const type = (/** @type {any} */ event) => {
-    clearTimeout(timer);
-    timer = setTimeout(() => refine({ q: event.target.value || null }, { replace: true }), wait);
-  };
-  const input = h('input', { type: 'search', placeholder, 'aria-label': placeholder, oninput: type, 'data-search': '' });
-  effect(() => {
-    const { q = '' } = route.value.query;
-    if (document.activeElement === input) return;
-    clearTimeout(timer);
-    input.value = q;
-  });
-  return h('label', { class: 'search' }, icon('search'), input);
-}
+/** Built again for other columns. @param {() => string[]} ids @param {Picked} picked @param {string[]} columns */
+const table = (ids, picked, columns) => untracked(() => longTable({
+  name: 'jobs',
+  head: sortableHead(columns, SORTS, BY_ID),
+  ids,
+  row: (id) => jobRow(id, picked, columns),
+  whole: 100,
+}));
 
 /** @param {string[]} tags */
 const tagSelect = (tags) =>
@@ -152,24 +183,27 @@ function pickBox(id, picked) {
   return h('label', { class: 'pick' }, h('input', { type: 'checkbox', 'data-select': '', 'aria-label': () => t('select', { j: store.jobName(id) }), checked: () => picked.value.has(id), onchange: change }));
 }
 
-/** @param {string} id @param {Picked} picked */
-function jobRow(id, picked) {
+/** @param {string} id @param {Picked} picked @param {string[]} columns */
+function jobRow(id, picked, columns) {
   let last = untracked(() => store.jobOf(id));
   const job = () => /** @type {Job} */ (last = store.jobOf(id) ?? last); // a removed job stays until its row is removed
   const isThere = computed(() => job() !== null);
   const then = (/** @type {() => any} */ show) => () => (isThere.value ? show() : waitingCell());
-  return h('tr', { class: () => (job()?.paused ? 'paused' : ''), 'data-row': id, ref: subject(() => ofJob(job())) }, [
-    h('th', { scope: 'row' }, [
+  const cell = (/** @type {string} */ name, /** @type {any} */ content, look = '') => h('td', { class: look || null, 'data-label': t(/** @type {any} */ (`col.${name}`)) }, content);
+  /** @type {Record<string, () => any>} */
+  const cells = {
+    job: () => h('th', { scope: 'row' }, [
       () => may('operator') && pickBox(id, picked),
       h('a', { href: address(`/jobs/${encodeURIComponent(id)}`), 'data-open': '' }, () => (isThere.value ? store.jobName(id) : nameInRoster(id))),
       h('small', { class: 'mono' }, id),
     ]),
-    h('td', { class: 'schedule', 'data-label': t('col.schedule') }, then(() => scheduleInWords(job()))),
-    h('td', { class: 'num', 'data-label': t('col.next') }, then(() => (job().paused ? badge('paused') : job().next_run_time ? moment(job().next_run_time, relative) : '–'))),
-    h('td', { class: 'num', 'data-label': t('col.last') }, then(() => lastRun(job()))),
-    h('td', { 'data-label': t('col.recent') }, () => recentBars(recentRuns(id))),
-    h('td', { class: 'actions' }, h('div', { class: 'buttons' }, triggerButton(job, 'small'), pauseButton(job, 'small'))),
-  ]);
+    schedule: () => cell('schedule', then(() => scheduleInWords(job())), 'schedule'),
+    next: () => cell('next', then(() => (job().paused ? badge('paused') : job().next_run_time ? moment(job().next_run_time, relative) : '–')), 'num'),
+    last: () => cell('last', then(() => lastRun(job())), 'num'),
+    recent: () => h('td', { 'data-col': 'recent', 'data-label': t('col.recent') }, () => recentBars(recentRuns(id))),
+    actions: () => h('td', { class: 'actions' }, h('div', { class: 'buttons' }, triggerButton(job, 'small'), pauseButton(job, 'small'))),
+  };
+  return h('tr', { class: () => (job()?.paused ? 'paused' : ''), 'data-row': id, ref: subject(() => ofJob(job())) }, columns.map((name) => cells[name]()));
 }
 
 const waitingCell = () => h('span', { class: 'wait', 'aria-busy': 'true', title: t('loading') });

@@ -16,13 +16,12 @@ import { whyAddress } from '../components/run_difference.js';
 import { stepsOf, waterfall, waterfallTable } from '../charts/waterfall.js';
 import { now } from '../model/clock.js';
 import { ofRun, rerunOf, subject } from '../components/menu.js';
-import { basisOfTimeLeft, elapsed, empty, facts, failure, items, jobLink, json, moment, nothingHere, panel, progressBar, runAddress, runBadge, skeleton, timeLeft, tries, waitingFor } from '../components/common.js';
+import { basisOfTimeLeft, elapsed, empty, facts, failure, items, jobLink, json, moment, nothingHere, panel, progressBar, runAddress, runBadge, skeleton, startedBy, timeLeft, tries, waitingFor } from '../components/common.js';
 import { dateAndTime, duration, fullMoment, number, wholeDuration } from '../i18n/format.js';
 import { t, word } from '../i18n/index.js';
 import { errorPanel } from './error.js';
 import { insidePanel } from './inside.js';
 import { logPanel } from './log.js';
-import { startedBy } from './runs.js';
 import { timeline } from './timeline.js';
 
 /** @typedef {import('../types.d.ts').Run} Run */
