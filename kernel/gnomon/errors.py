@@ -350,7 +350,8 @@ class NoLeaderError(GnomonError):
 
     def __init__(self, finding: str, leader: str | None = None) -> None:
         problem = "no kernel leads this log" if leader is None else f"{leader} has this log, and no order reaches it"
-        self.leader, advice = leader, "start one with `gnomon run`, or " if leader is None else ""
+        self.leader = leader
+        advice = "start one with `gnomon run`, or " if leader is None else "look with `gnomon status`, or "
         super().__init__(f"{problem} ({finding}), so nothing was done: {advice}try later")
 
 

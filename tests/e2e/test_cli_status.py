@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from gnomon import BackgroundKernel, Job
 from gnomon_process import Gnomon
@@ -69,6 +72,37 @@ def test_the_status_of_a_killed_kernel_says_that_it_did_not_stop(
     assert (code, status["state"]) == (1, "ended")
     (last,) = status["kernels"]
     assert (last["pid"], last["role"], last["stopped"]) == (kernel.process.pid, None, None)
+
+
+def test_a_log_that_has_lost_events_is_not_new(folder: Path, start: Callable[..., Gnomon], gnomon: Run) -> None:
+    (folder / "gnomon.toml").write_text(CONFIG)
+    kernel = start("run", "--log-format", "json")
+    kernel.wait_for("next fire")
+    kernel.send(signal.SIGTERM)
+    assert kernel.ends() == 0
+    (folder / "gnomon.db").unlink()
+
+    code, status = status_of(gnomon)
+
+    assert (code, status["state"], status["kernels"]) == (1, "ended", [])
+    assert "accept the loss: gnomon run --accept-rollback" in status["problem"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows whether a process runs")
+def test_the_status_names_a_stopped_leader_and_what_ends_it(
+    folder: Path, start: Callable[..., Gnomon], gnomon: Run
+) -> None:
+    (folder / "gnomon.toml").write_text(CONFIG)
+    kernel = start("run", "--log-format", "json")
+    kernel.wait_for("next fire")
+    kernel.send(signal.SIGSTOP)
+
+    code, status = status_of(gnomon)
+    kernel.send(signal.SIGCONT)
+
+    assert (code, status["state"]) == (1, "silent")
+    assert f"is held by process {kernel.process.pid} on " in status["problem"]
+    assert "`gnomon takeover` ends its term" in status["problem"]
 
 
 def test_a_kernel_of_another_program_answers(folder: Path, gnomon: Run) -> None:

@@ -16,6 +16,7 @@ from gnomon.domain.events import KernelStarted, KernelStopped
 from gnomon.domain.kernel_health import Health, KernelRole, PluginHealth
 from gnomon.domain.kernel_member import KernelMember, member_problems
 from gnomon.domain.records import JournalState, LogHolder
+from gnomon.domain.rollback import Loss
 from gnomon.domain.workers import WorkerView, all_problems
 from gnomon.errors import GnomonError, NoLeaderError
 from gnomon.orders.submitting import submit_call, submit_extra
@@ -126,10 +127,12 @@ async def read_status(config: Config) -> DeploymentStatus:
     holder, followers = await asyncio.gather(_find_holder(store), _announced(channel))
     async with open_log(store) as log:
         last = await _newest_kernel(log, is_up=holder is not None)
-        position = await log.head()
+        position, loss = await log.head(), log.loss
     kernels = [*([last] if last is not None else []), *map(_status_of, followers)]
-    state, problem = _without_health(holder, last, followers)
-    return DeploymentStatus(state, answers.silence or problem, kernels, StoreStatus(store.name, position))
+    state, problem = _without_health(holder, last, followers, loss)
+    if state != "silent":  # what is known about the holder says more
+        problem = answers.silence or problem
+    return DeploymentStatus(state, problem, kernels, StoreStatus(store.name, position))
 
 
 async def _ask(channel: OrderChannel) -> Answers:
@@ -209,14 +212,17 @@ async def _newest_kernel(log: Store, *, is_up: bool) -> KernelStatus | None:
 
 
 def _without_health(
-    holder: LogHolder | None, last: KernelStatus | None, followers: list[KernelMember]
+    holder: LogHolder | None, last: KernelStatus | None, followers: list[KernelMember], loss: Loss | None
 ) -> tuple[State, str | None]:
     if holder is not None and holder.is_active:
         return "running", None
     if holder is not None:
-        return "silent", f"{holder.log} is held by {holder.name}, which has been silent for {holder.silent_s:.0f} s"
+        silence = f"{holder.log} is held by {holder.name}, which has been silent for {holder.silent_s:.0f} s"
+        return "silent", f"{silence}: `gnomon takeover` ends its term"
     if followers:
         return "leaderless", _leaderless(followers)
+    if loss is not None:
+        return "stopped" if last is not None and last.stopped is not None else "ended", loss.refusal
     if last is None:
         return "new", "no kernel has led this log yet; start one with `gnomon run`"
     if last.stopped is not None:

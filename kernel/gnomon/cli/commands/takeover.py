@@ -44,7 +44,7 @@ def command(ctx: click.Context, config: Path | None, is_confirmed: bool) -> None
     if not is_confirmed and not click.confirm("Take the log from it?", err=True):
         raise click.Abort
     asyncio.run(_take(store, holder))
-    echo("the log is free: start a kernel now")
+    echo("the log is free: start a kernel now, unless a standby waits")
 
 
 async def _look(store: Store) -> LogHolder | None:
