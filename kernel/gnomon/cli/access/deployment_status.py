@@ -221,8 +221,13 @@ def _without_health(
         return "silent", f"{silence}: `gnomon takeover` ends its term"
     if followers:
         return "leaderless", _leaderless(followers)
-    if loss is not None:
-        return "stopped" if last is not None and last.stopped is not None else "ended", loss.refusal
+    state, problem = _ended(last)
+    if loss is not None:  # a kernel would refuse to start
+        return "ended" if last is None else state, loss.refusal
+    return state, problem
+
+
+def _ended(last: KernelStatus | None) -> tuple[State, str]:
     if last is None:
         return "new", "no kernel has led this log yet; start one with `gnomon run`"
     if last.stopped is not None:
