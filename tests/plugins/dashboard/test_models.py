@@ -306,7 +306,7 @@ async def test_an_unconfirmed_command_is_reported(open_page: Any, day: str) -> N
     await window.page.clock.install()
     await window.page.route("**/resume", lambda route: route.fulfill(json={}))
 
-    await window.page.get_by_role("button", name="Resume: Clean").click()
+    await window.page.get_by_role("button", name="Resume: Old files").click()
     told = window.page.locator(".toasts", has_text="has not confirmed it yet")
 
     async with asyncio.timeout(60):  # its timer starts with the response

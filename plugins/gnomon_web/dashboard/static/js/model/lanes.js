@@ -39,7 +39,7 @@ export function timelineOf(span) {
       (lanes) => {
         ends = ends.filter((event) => event.position > lanes.position && !lanes.newest?.ids.has(event.stream));
         found.value = { lanes: withEnds(lanes, ends), error: null, loading: false };
-        if (lanes.position < position) readSoon(); // it is still counting what the page knows already
+        if (lanes.position < position || hasNoLane(lanes, ends)) readSoon(); // it is still counting what the page knows already
       },
       (error) => abort.signal.aborted || (found.value = { ...found.peek(), error, loading: false }),
     );
@@ -58,12 +58,15 @@ export function timelineOf(span) {
       ends = [...ends, ...fresh].slice(-KEPT_ENDS);
       if (!lanes) return;
       found.value = { ...found.peek(), lanes: withEnds(lanes, fresh) };
-      if (fresh.some((event) => !lanes.lanes.some((lane) => lane.job_id === event.job_id))) readSoon();
+      if (hasNoLane(lanes, fresh)) readSoon();
     }),
   );
   onDispose(() => clearTimeout(timer));
   return found;
 }
+
+/** Whether a job of these events has no lane. @param {Lanes} lanes @param {LogEvent[]} events */
+const hasNoLane = ({ lanes }, events) => events.some((event) => !lanes.some((lane) => lane.job_id === event.job_id));
 
 /** Where nothing counts runs, the newest ones are read instead. @param {string} from @param {number} span @param {number} position @param {AbortSignal} signal @returns {Promise<Lanes>} */
 function readLanes(from, span, position, signal) {
