@@ -43,23 +43,28 @@ class HighWaterMark:
         self._log_id = ""
         self._position = 0
         self._boot = current_boot()
+        self._found: Mark | None = None
         self._lock = threading.Lock()
 
     def read(self) -> Mark | None:
-        """Return the mark, None where there is none; DamagedMarkError where it cannot be read."""
+        """Return the mark, None where there is none; DamagedMarkError where it cannot be read.
+
+        Where its file is gone, it is the one that was read last: a standby whose log was moved away creates no new one.
+        """
         try:
             file = open_private(self.path, os.O_RDONLY)
         except FileNotFoundError:
-            return None
+            return self._found
         with os.fdopen(file, "rb") as opened:
             line = opened.read(_MAX_BYTES)
         try:
             log_id, position, boot, *checksum = line.decode().split()
             if checksum and int(checksum[0], 16) != zlib.crc32(_content(log_id, int(position), boot)):
                 raise ValueError(checksum)
-            return Mark(log_id, int(position), boot)
+            self._found = Mark(log_id, int(position), boot)
         except ValueError as exc:
             raise DamagedMarkError(f"{self.path} is damaged: {line[:60]!r}") from exc
+        return self._found
 
     def open(self, log_id: str, position: int) -> None:
         """Start to write the mark of this log, and make sure that the file survives a power cut."""

@@ -116,6 +116,8 @@ def _compare(
 def _contrast(mark: HighWaterMark, marked: Mark, found: FoundLog) -> str:
     if found.log_id and found.log_id != marked.log_id:
         return f"{mark.path.name} is of another log, which had reached event {marked.position:,}"
+    if not mark.path.exists():
+        return f"this process has followed it to event {marked.position:,}"
     return f"{mark.path.name} records that it had reached event {marked.position:,}"
 
 

@@ -256,6 +256,28 @@ async def test_a_log_without_its_mark_is_reported(path: Path) -> None:
     assert beside(path, ".mark").exists()
 
 
+async def test_a_standby_creates_no_new_log_where_its_log_was_moved_away(path: Path, tmp_path: Path) -> None:
+    leader, standby, away = SqliteStore(path), SqliteStore(path), tmp_path / "away"
+    away.mkdir()
+    await leader.open()
+    await append(leader, *(succeeded(at=NOON + k * SECOND) for k in range(3)))
+    await standby.open(read_only=True)
+    await standby.close()
+
+    for file in path.parent.glob("gnomon.db*"):
+        file.rename(away / file.name)
+    with pytest.raises(RolledBackError, match=r"does not exist, but this process has followed it to event \d+"):
+        await standby.open()
+
+    await leader.close()
+    for file in path.parent.glob("gnomon.db*"):
+        file.unlink()
+    for file in away.iterdir():
+        file.rename(path.parent / file.name)
+    async with standby:
+        assert await standby.head() > 0
+
+
 async def test_a_mark_of_the_version_before_counts(path: Path) -> None:
     await written(path)
     mark = beside(path, ".mark")
