@@ -82,6 +82,7 @@ async def test_an_execution_has_the_fields_of_the_record_and_its_indexes(store: 
         (("status", 1), ("timestamp", -1)),
         (("labels", 1), ("timestamp", -1)),
         (("is_manual", 1), ("timestamp", -1)),
+        (("gnomon.late", 1), ("timestamp", -1)),
         (("gnomon.hidden", 1),),
     }
 

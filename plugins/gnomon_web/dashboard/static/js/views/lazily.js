@@ -4,9 +4,15 @@ import { signal, untracked } from '../core/signals.js';
 import { failure, skeleton } from '../components/common.js';
 import { withWords } from '../i18n/index.js';
 
+let isHeadingDue = false; // it is to be focused, and its view is still loading
+
 /** Focus the heading of a new view, which announces it. */
 export function focusHeading() {
-  requestAnimationFrame(() => /** @type {HTMLElement | null} */ (document.querySelector('main h1'))?.focus({ preventScroll: true }));
+  requestAnimationFrame(() => {
+    const heading = /** @type {HTMLElement | null} */ (document.querySelector('main h1'));
+    heading?.focus({ preventScroll: true });
+    isHeadingDue = document.activeElement !== heading;
+  });
 }
 
 /** @typedef {(...args: any[]) => any} Make */
@@ -22,7 +28,7 @@ export function lazily(load, waiting = loadingView) {
     withWords(load()).then(
       (make) => {
         made.value = make;
-        if (document.activeElement === document.body) focusHeading();
+        if (isHeadingDue || document.activeElement === document.body) focusHeading();
       },
       (error) => (problem.value = error),
     );
