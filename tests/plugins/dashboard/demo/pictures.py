@@ -20,6 +20,9 @@ from day import served_day  # type: ignore[import-not-found]  # beside this file
 from PIL import Image
 from playwright.async_api import Browser, async_playwright, expect
 
+from gnomon_alerts import AlertsPlugin
+from gnomon_stats import StatsPlugin
+
 MAX_BYTES = 60_000
 """The limit per screenshot: they stay in the repository forever."""
 SIZE = {"width": 1280, "height": 800}
@@ -78,7 +81,7 @@ def small(picture: bytes) -> bytes:
 async def main(folder: Path) -> None:
     program = os.environ.get("GNOMON_TEST_CHROMIUM") or shutil.which("chromium")
     folder.mkdir(parents=True, exist_ok=True)
-    async with served_day() as (_, url), async_playwright() as playwright:
+    async with served_day(25.1, StatsPlugin(), AlertsPlugin()) as (_, url), async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         for name, picture in (await take(browser, url)).items():
             (folder / name).write_bytes(small(picture))

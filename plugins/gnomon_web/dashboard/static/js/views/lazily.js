@@ -28,7 +28,7 @@ export function lazily(load, waiting = loadingView) {
     withWords(load()).then(
       (make) => {
         made.value = make;
-        if (isHeadingDue || document.activeElement === document.body) focusHeading();
+        if (isHeadingDue) focusHeading();
       },
       (error) => (problem.value = error),
     );
