@@ -216,6 +216,9 @@ async def test_a_view_is_saved_shared_by_link_and_imported(open_page: Any, serve
     await expect(page.locator(".toasts")).to_contain_text("Link copied.")
     assert clicks.count == 2  # saved by name and shared
     link = str(await page.evaluate("navigator.clipboard.readText()"))
+    await page.get_by_label("Name of this view").fill("All late")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".views a")).to_have_text(["All late", "Late failures"])
 
     await page.locator("h1").click()
     await page.get_by_role("button", name="Clear filters").click()
@@ -224,7 +227,8 @@ async def test_a_view_is_saved_shared_by_link_and_imported(open_page: Any, serve
     await page.locator("summary", has_text="Views").click()
     await page.get_by_role("link", name="Late failures").click()
     await expect(page.locator(".head .count")).to_have_text("6")
-    await page.get_by_role("button", name="Delete Late failures").click()
+    for name in ("Late failures", "All late"):
+        await page.get_by_role("button", name=f"Delete {name}").click()
     await expect(page.locator(".views")).to_have_count(0)
 
     other = await open_page(served.url, link.removeprefix(served.url))

@@ -11,7 +11,7 @@ export const LONGEST_NAME = 60;
 function read() {
   try {
     const found = JSON.parse(readPreference('views', '[]'));
-    return Array.isArray(found) ? found.filter((one) => typeof one?.name === 'string' && typeof one.path === 'string' && typeof one.query === 'object') : [];
+    return Array.isArray(found) ? found.filter((one) => typeof one?.name === 'string' && typeof one.path === 'string' && one.query && typeof one.query === 'object') : [];
   } catch {
     return [];
   }
