@@ -62,6 +62,38 @@ def in_thread(call: Callable[[], T], name: str) -> asyncio.Future[T]:
     return future
 
 
+class ThreadPlaces:
+    """Places for calls in threads: a thread cannot be ended, so a call that does not return keeps its place.
+
+    Each call is awaited for `limit_s` seconds, the wait for a place included. Used on one event loop.
+    """
+
+    def __init__(self, name: str, at_once: int, limit_s: float) -> None:
+        self._name = name
+        self._limit_s = limit_s
+        self._free = asyncio.Semaphore(at_once)
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Return what the call returns; TimeoutError where that takes too long, and the call goes on."""
+        async with asyncio.timeout(self._limit_s):
+            await self._free.acquire()
+            return await asyncio.shield(self._start(call))
+
+    def _start(self, call: Callable[[], T]) -> asyncio.Future[T]:
+        try:
+            future = in_thread(call, self._name)
+        except BaseException:
+            self._free.release()
+            raise
+        future.add_done_callback(self._done)
+        return future
+
+    def _done(self, future: asyncio.Future[Any]) -> None:
+        self._free.release()
+        if not future.cancelled():
+            future.exception()  # has been read, even where the caller is gone
+
+
 def _post(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *args: Any) -> None:
     with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing waits for the result
         loop.call_soon_threadsafe(call, *args)

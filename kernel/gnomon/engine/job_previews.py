@@ -6,7 +6,6 @@ once, each for a limited time; one that does not end keeps its place.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
@@ -23,7 +22,7 @@ from gnomon.jobs.job_keys import JobKeys
 from gnomon.jobs.runner_names import Runners
 from gnomon.plugins.job_key_owners import job_key_owners
 from gnomon.plugins.plugin_set import PluginSet
-from gnomon.threads import in_thread
+from gnomon.threads import ThreadPlaces
 
 T = TypeVar("T")
 
@@ -50,7 +49,7 @@ class JobPreviewer:
         self._allowed = settings.allowed
         self._timezone = settings.timezone
         self._arguments_limit = settings.arguments_limit
-        self._places = asyncio.Semaphore(AT_ONCE)
+        self._places = ThreadPlaces("gnomon job preview", AT_ONCE, LIMIT_S)
 
     async def preview(self, keys: Mapping[str, Any], state: JobState | None, *, trusted: bool) -> JobPreview:
         """Return what these keys of a job would do; `state` is that of the job with their id."""
@@ -95,23 +94,6 @@ class JobPreviewer:
     async def _within_limit(self, call: Callable[[], T]) -> T | None:
         """Call in a thread, and return None where that takes too long."""
         try:
-            async with asyncio.timeout(LIMIT_S):
-                await self._places.acquire()
-                future = self._start(call)
-                return await asyncio.shield(future)
+            return await self._places.run(call)
         except TimeoutError:
             return None
-
-    def _start(self, call: Callable[[], T]) -> asyncio.Future[T]:
-        try:
-            future = in_thread(call, "gnomon job preview")
-        except BaseException:
-            self._places.release()
-            raise
-        future.add_done_callback(self._done)
-        return future
-
-    def _done(self, future: asyncio.Future[Any]) -> None:
-        self._places.release()
-        if not future.cancelled():
-            future.exception()  # has been read, even where the caller is gone

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar, cast
 from gnomon.engine.loop_calls import call_on
 from gnomon.errors import StoreUnavailableError
 from gnomon.ports import Store
-from gnomon.threads import in_thread
+from gnomon.threads import ThreadPlaces
 
 T = TypeVar("T")
 
@@ -27,36 +27,23 @@ READS: Final = frozenset(
 class LogAnalyses:
     """Runs analyses of a store that is open on the loop of a kernel."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, places: ThreadPlaces | None = None) -> None:
         self._store = store
-        self._places = asyncio.Semaphore(AT_ONCE)
+        self._places = places or ThreadPlaces("gnomon log analysis", AT_ONCE, LIMIT_S)
+
+    def of(self, store: Store) -> LogAnalyses:
+        """Return the same for another view of the log; no more analyses run at once for it."""
+        return LogAnalyses(store, self._places)
 
     async def run(self, analyse: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
         """Return what `analyse(store)` returns; StoreUnavailableError where that takes too long."""
         reader = cast(Store, _ReadOn(asyncio.get_running_loop(), self._store))
         try:
-            async with asyncio.timeout(LIMIT_S):
-                await self._places.acquire()
-                future = self._start(lambda: asyncio.run(analyse(reader)))
-                return await asyncio.shield(future)
+            return await self._places.run(lambda: asyncio.run(analyse(reader)))
         except TimeoutError:
             raise StoreUnavailableError(
                 f"the log has given no answer within {LIMIT_S:g} s: ask about a shorter time, or try again later"
             ) from None
-
-    def _start(self, call: Callable[[], T]) -> asyncio.Future[T]:
-        try:
-            future = in_thread(call, "gnomon log analysis")
-        except BaseException:
-            self._places.release()
-            raise
-        future.add_done_callback(self._done)
-        return future
-
-    def _done(self, future: asyncio.Future[Any]) -> None:
-        self._places.release()
-        if not future.cancelled():
-            future.exception()  # has been read, even where the caller is gone
 
 
 class _ReadOn:
