@@ -94,15 +94,8 @@ def _definition(stream: Sequence[Event], own: Sequence[Event], others: Sequence[
 
 def definition_at(stream: Iterable[Event], position: int) -> dict[str, Any]:
     """Return the definition of a job at a position of the log, from the events of its own stream."""
-    state: job_state.JobState | None = None
-    for event in stream:
-        if event.position > position:
-            break
-        if state is None:
-            state = job_state.begin(event)
-        else:
-            state.apply(event)
-    return state.definition if state is not None else {}
+    until = [event for event in stream if event.position <= position]
+    return job_state.fold(until).definition if until else {}
 
 
 def _begin(stream: Sequence[Event]) -> Event:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Final
 
@@ -86,6 +86,15 @@ def begin(event: Event) -> JobState:
     """
     state = JobState(job_id=event.job_id, anchor=event.at, removed=True)
     state.apply(event)
+    return state
+
+
+def fold(history: Iterable[Event]) -> JobState:
+    """Fold the events of a job's stream, in order of version, into its state."""
+    iterator = iter(history)
+    state = begin(next(iterator))
+    for event in iterator:
+        state.apply(event)
     return state
 
 

@@ -124,7 +124,7 @@ class PastStore(Store):
         for job_id, history in histories.items():
             states.pop(job_id, None)
             if history:
-                states[job_id] = _fold_job(history)
+                states[job_id] = job_state.fold(history)
         return [states[one] for one in sorted(states) if removed or not states[one].removed]
 
     def _as_then(self, state: JobState) -> JobState:
@@ -181,10 +181,3 @@ async def _of_each(ids: Sequence[str], read: Callable[[str], Awaitable[T]]) -> d
 
 def _refuse(*_order: object) -> NoReturn:
     raise PastError("the past cannot be changed: this is a view of the log as it was")
-
-
-def _fold_job(history: Sequence[Event]) -> JobState:
-    state = job_state.begin(history[0])
-    for event in history[1:]:
-        state.apply(event)
-    return state
