@@ -17,7 +17,7 @@ from gnomon.domain.estimates import TYPICAL_RUNS, Timing, timing
 from gnomon.domain.events import Event, job_stream
 from gnomon.domain.execution import Execution
 from gnomon.domain.parameter_checks import Parameters
-from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, Page
+from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
 from gnomon.domain.run_difference import LoggedAct, RunDifference
 from gnomon.engine.given_values import ACT_TEXTS, expect_act_texts, expect_ids
 from gnomon.engine.log_analyses import LogAnalyses
@@ -122,6 +122,13 @@ class LogQueries(KernelApi):
         run, other = await self._get(execution_id), await self._get(to) if to is not None else None
         await self._write_lines()
         return await self._analyses.run(lambda store: compare_run(store, run.id, other.id if other else None))
+
+    @on_kernel_loop
+    async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
+        if not is_writable(execution_id):
+            return []
+        await self._write_lines()
+        return await self._store.log(execution_id, after, limit)
 
     @on_kernel_loop
     async def events(self, after: int = 0, limit: int = 1000) -> list[Event]:

@@ -36,6 +36,7 @@ class PastQueries(LogQueries):
             head = await self._store.head()
             problem = f"the index of the log by time has {index.position:,} of {head:,} events so far: ask again"
             raise StoreUnavailableError(problem) from None
-        past = PastKernel(self, loop, PastStore(self._store, found), found)  # type: ignore[abstract]  # it refuses
+        store = PastStore(self._store, found)
+        past = PastKernel(self, loop, store, found, self._analyses.of(store))  # type: ignore[abstract]  # it refuses
         await past.look()
         return past

@@ -12,7 +12,7 @@ from gnomon.domain.job_preview import JobPreview
 from gnomon.domain.kernel_health import Health, plugin_problems
 from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.own_copies import own_value, own_view
-from gnomon.domain.records import JournalState, LogLine
+from gnomon.domain.records import JournalState
 from gnomon.domain.workers import WorkerView
 from gnomon.engine.components import KernelComponents
 from gnomon.engine.garbage_collection import garbage_collection_paused
@@ -22,7 +22,6 @@ from gnomon.errors import ExecutionOverError
 from gnomon.jobs.parameters import parameters_schema
 from gnomon.jobs.registered import own_job
 from gnomon.plugins.store_health import health_of
-from gnomon.text import is_writable
 
 
 class KernelQueries(KernelComponents):
@@ -75,13 +74,6 @@ class KernelQueries(KernelComponents):
         if execution.is_over:
             raise ExecutionOverError(execution_id, execution.status)
         return BodySample(problem="its body has not begun, or another scheduler runs it", at=self.clock.now())
-
-    @on_kernel_loop
-    async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
-        if not is_writable(execution_id):
-            return []
-        await self._write_lines()
-        return await self._store.log(execution_id, after, limit)
 
     async def _write_lines(self) -> None:
         await self._progress.flush()

@@ -14,22 +14,19 @@ from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.kernel_health import Health, plugin_problems
 from gnomon.domain.kernel_member import KernelMember
-from gnomon.domain.own_copies import own_value
-from gnomon.domain.records import ExecutionQuery, LogLine
 from gnomon.engine.deployments import DeploymentMark, mark_of, problem_of_follower, read_deployment
-from gnomon.engine.garbage_collection import garbage_collection_paused
 from gnomon.engine.kernel_hold import KernelHold, read_hold
 from gnomon.engine.kernel_settings import KernelSettings
 from gnomon.engine.log_analyses import LogAnalyses
 from gnomon.engine.log_queries import on_kernel_loop
+from gnomon.engine.logged_job_queries import LoggedJobQueries
 from gnomon.engine.logged_jobs import LoggedJobs
-from gnomon.errors import JobError, PluginError
+from gnomon.errors import PluginError
 from gnomon.following.live_runs import LiveRuns
 from gnomon.following.log_tail import LogTail
 from gnomon.following.member_reports import NOBODY_RETRY_S, MemberReports
 from gnomon.following.passed_orders import PassedOrders
 from gnomon.following.sent_arguments import SentArguments
-from gnomon.jobs.parameters import parameters_schema
 from gnomon.jobs.registered import RegisteredJob
 from gnomon.logs import get_logger
 from gnomon.plugins.added_plugins import add_plugin, remove_plugin
@@ -37,21 +34,17 @@ from gnomon.plugins.companions import Companions
 from gnomon.plugins.dispatcher import Dispatcher
 from gnomon.plugins.plugin_set import Plugin, PluginSet
 from gnomon.ports import OrderChannel, Store
-from gnomon.safe_text import safe_repr
 from gnomon.stores.log_identity import read_log_id
 from gnomon.tasks import protected, stop_tasks
-from gnomon.text import is_writable
 
 log = get_logger("gnomon.following")
 
 HAND_OVER_LIMIT_S = 15.0
 """Seconds after which a kernel that has stepped down may lead again: none of those that follow has done so."""
 LEADER_LOOK_S = 0.1
-MOST_LIVE = 10_000
-"""Runs that have not ended which a list of jobs names, at most."""
 
 
-class Follower(PassedOrders):
+class Follower(LoggedJobQueries, PassedOrders):
     """The part of a kernel that follows, from the moment that it opens the log for reading until it closes it.
 
     `ready` is called as soon as queries can be answered, before plugins start. `seen_deployment` is the number of the
@@ -135,28 +128,6 @@ class Follower(PassedOrders):
         await self._store.close()
 
     # --- questions ---
-
-    @on_kernel_loop
-    async def jobs(self) -> list[JobView]:
-        states = await self._store.jobs(removed=False)
-        live = await self._live_runs(None)
-        with garbage_collection_paused():
-            views = [self._view(state, job, live) for state, job in self._jobs.of(states)]
-        return sorted(views, key=lambda view: view.job.id)
-
-    @on_kernel_loop
-    async def job(self, job_id: str) -> JobView:
-        state, job = await self._job(job_id)
-        return self._view(state, job, await self._live_runs(job_id))
-
-    @on_kernel_loop
-    async def parameters(self, job_id: str) -> dict[str, Any]:
-        _, registered = await self._job(job_id)
-        return own_value(parameters_schema(registered.job, registered.body))
-
-    @on_kernel_loop
-    async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
-        return await self._store.log(execution_id, after, limit) if is_writable(execution_id) else []
 
     @on_kernel_loop
     async def kernels(self) -> list[KernelMember]:
@@ -253,23 +224,12 @@ class Follower(PassedOrders):
             log.warning("this process is of an older revision", problem=problem)
         self._revision_problem = problem
 
-    async def _job(self, job_id: str) -> tuple[JobState, RegisteredJob]:
-        if not isinstance(job_id, str):
-            raise JobError(f"expected the id of a job, got {safe_repr(job_id)}")
-        states = await self._store.jobs([job_id]) if is_writable(job_id) else []
-        known = [] if states else [state.job_id for state in await self._store.jobs(removed=False)]
-        return self._jobs.one(job_id, states, known)
-
-    async def _live_runs(self, job_id: str | None) -> list[Execution]:
-        query = ExecutionQuery(
-            job_id=job_id, status=("scheduled", "running"), limit=MOST_LIVE, brief=True, counts=False
-        )
-        return list((await self._store.executions(query)).items)
-
-    def _view(self, state: JobState, registered: RegisteredJob, live: Iterable[Execution]) -> JobView:
+    def _view(self, state: JobState, registered: RegisteredJob, unfinished: Iterable[Execution]) -> JobView:
         fires = upcoming(registered.job, state, self.clock.now(), 1)
         due = fires.overdue or (fires.fires[0] if fires.fires else None)
-        return self._jobs.view(state, registered, live, next_fire=due, problem=state.problem or registered.problem)
+        return self._jobs.view(
+            state, registered, unfinished, next_fire=due, problem=state.problem or registered.problem
+        )
 
     async def _own_end_of(self, execution_id: str) -> Execution:
         while True:
