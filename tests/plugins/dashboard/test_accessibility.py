@@ -234,13 +234,25 @@ async def test_the_page_works_with_the_keyboard_alone(open_page: Any, day: str) 
     await expect(page.get_by_role("dialog")).to_contain_text("Keyboard")
     await press("Escape")
     await expect(page.get_by_role("dialog")).to_have_count(0)
-    await page.locator("main").focus()  # not a field, to which a closing dialog may return
     await press("g")
     await press("s")
     await expect(page.get_by_role("dialog")).to_contain_text("Event log")
     await press("Escape")
     await press("d")
     await expect(page.locator("html")).to_have_attribute("data-theme", "light")
+
+
+async def test_a_panel_that_opens_while_another_one_closes_stays_open(open_page: Any, day: str) -> None:
+    window = await open_page(day, "/jobs?panel=keys")
+    panel = window.page.get_by_role("dialog")
+    await expect(panel).to_contain_text("Keyboard")
+
+    # The event of the closed dialog comes after the address has changed.
+    await window.inside("(document.querySelector('dialog').close(), m.refine({ panel: 'system' }))")
+
+    await expect(panel).to_contain_text("Event log")
+    await window.page.keyboard.press("Escape")
+    await window.page.wait_for_url(f"{day}/jobs")
 
 
 async def test_each_chart_is_one_tab_stop_and_arrows_move_between_its_marks(open_page: Any, day: str) -> None:

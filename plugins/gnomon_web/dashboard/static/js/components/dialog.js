@@ -1,5 +1,6 @@
 // Confirmation dialogs, menus and drawers. The native dialog element traps the focus and closes on Escape.
 import { h } from '../core/dom.js';
+import { refine, route } from '../core/router.js';
 import { scope, signal } from '../core/signals.js';
 import { t } from '../i18n/index.js';
 import { icon } from './icons.js';
@@ -83,8 +84,10 @@ function modal(make, look = 'question') {
 /** @param {string} text */
 const closeButton = (text) => h('button', { type: 'button', onclick: (/** @type {any} */ event) => event.target.closest('dialog').close() }, text);
 
-/** A side panel. @param {string} title @param {any} content @param {() => void} closed */
-export function drawer(title, content, closed) {
+/** A side panel, which the address names. @param {string} title @param {any} content @param {string} panel */
+export function drawer(title, content, panel) {
+  // The event comes after the dialog is closed, and another panel may have been opened in between.
+  const closed = () => route.peek().query.panel === panel && refine({ panel: null }, { replace: true });
   /** @type {HTMLDialogElement} */
   const dialog = h('dialog', { class: 'drawer', 'aria-labelledby': 'drawer-title', onclose: closed, onclick: outside }, [
     h('header', null, h('h2', { id: 'drawer-title' }, title), h('button', { class: 'quiet', type: 'button', 'aria-label': t('close'), onclick: () => dialog.close() }, icon('close'))),

@@ -1,7 +1,6 @@
 // The system drawer: components and their lag, the event log, and this page's connection.
 import { h } from '../core/dom.js';
 import { effect, onDispose, signal } from '../core/signals.js';
-import { refine } from '../core/router.js';
 import { get, VERSION } from '../model/api.js';
 import { actor, link, role, serverVersion } from '../model/connection_state.js';
 import * as store from '../model/store.js';
@@ -46,7 +45,7 @@ export function systemDrawer() {
       [t('system.batches'), h('span', { class: 'num' }, (store.about.value, number(store.applied.deltas)))],
     ])),
     holdButton(),
-  ]), () => refine({ panel: null }, { replace: true }));
+  ]), 'system');
 }
 
 // The groups of jobs that share limits, and how much of them is taken; nothing where there are none.
