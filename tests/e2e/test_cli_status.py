@@ -20,6 +20,13 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 CONFIG = '[plugins.sqlite]\n[[jobs]]\nid = "tick"\nfunc = "time:time"\nevery = "1h"\n'
 
 
+def started(folder: Path, start: Callable[..., Gnomon], config: str = CONFIG) -> Gnomon:
+    (folder / "gnomon.toml").write_text(config)
+    kernel = start("run", "--log-format", "json")
+    kernel.wait_for("next fire")
+    return kernel
+
+
 def status_of(gnomon: Run) -> tuple[int, dict[str, Any]]:
     done = gnomon("status", "--json")
     return done.returncode, json.loads(done.stdout)
@@ -32,8 +39,7 @@ def test_the_status_names_the_leading_kernel_and_what_is_wrong(
     code, status = status_of(gnomon)
     assert (code, status["state"], status["kernels"]) == (1, "new", [])
 
-    kernel = start("run", "--log-format", "json")
-    kernel.wait_for("next fire")
+    kernel = started(folder, start)
     code, status = status_of(gnomon)
     assert (code, status["state"], status["problem"]) == (0, "healthy", None)
     (leader,) = status["kernels"]
@@ -61,9 +67,7 @@ def test_the_status_names_the_leading_kernel_and_what_is_wrong(
 def test_the_status_of_a_killed_kernel_says_that_it_did_not_stop(
     folder: Path, start: Callable[..., Gnomon], gnomon: Run
 ) -> None:
-    (folder / "gnomon.toml").write_text(CONFIG)
-    kernel = start("run", "--log-format", "json")
-    kernel.wait_for("next fire")
+    kernel = started(folder, start)
     kernel.send(signal.SIGKILL)
     kernel.ends()
 
@@ -75,9 +79,7 @@ def test_the_status_of_a_killed_kernel_says_that_it_did_not_stop(
 
 
 def test_a_log_that_has_lost_events_is_not_new(folder: Path, start: Callable[..., Gnomon], gnomon: Run) -> None:
-    (folder / "gnomon.toml").write_text(CONFIG)
-    kernel = start("run", "--log-format", "json")
-    kernel.wait_for("next fire")
+    kernel = started(folder, start)
     kernel.send(signal.SIGTERM)
     assert kernel.ends() == 0
     (folder / "gnomon.db").unlink()
@@ -92,9 +94,7 @@ def test_a_log_that_has_lost_events_is_not_new(folder: Path, start: Callable[...
 def test_the_status_names_a_stopped_leader_and_what_ends_it(
     folder: Path, start: Callable[..., Gnomon], gnomon: Run
 ) -> None:
-    (folder / "gnomon.toml").write_text(CONFIG)
-    kernel = start("run", "--log-format", "json")
-    kernel.wait_for("next fire")
+    kernel = started(folder, start)
     kernel.send(signal.SIGSTOP)
 
     code, status = status_of(gnomon)
@@ -186,9 +186,7 @@ def test_a_follower_that_has_ended_in_order_is_not_listed_any_more(
 def test_a_log_in_memory_has_the_kernel_that_leads_alone(
     folder: Path, start: Callable[..., Gnomon], gnomon: Run
 ) -> None:
-    (folder / "gnomon.toml").write_text(CONFIG.replace("sqlite", "memory"))
-    kernel = start("run", "--log-format", "json")
-    kernel.wait_for("next fire")
+    kernel = started(folder, start, CONFIG.replace("sqlite", "memory"))
 
     code, status = status_of(gnomon)
 

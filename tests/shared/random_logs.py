@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from gnomon import Cancelled, Event, Failed, Imported, Missed, Started, Succeeded
+from gnomon import Cancelled, Event, Execution, Failed, Imported, Missed, Scheduled, Started, Succeeded
+from gnomon.domain.events import JobEvent, KernelEvent
+from gnomon.domain.execution import begin
 from gnomon.testing.histories import cancelled, extend, failed, imported, missed, running, scheduled, snoozed
 
 MINUTE = timedelta(minutes=1)
@@ -60,3 +62,16 @@ def ends_of(log: Sequence[Event]) -> list[End]:
             case Imported():
                 found.append(End(event.job_id, event.ended_at, event.status, 1, event.execution_time or 0.0))
     return found
+
+
+def runs_of(log: Sequence[Event]) -> list[Execution]:
+    """Fold each run, newest first."""
+    found: dict[str, Execution] = {}
+    for event in log:
+        if event.stream in found:
+            found[event.stream].apply(event)
+        elif isinstance(event, Scheduled | Missed | Imported):
+            found[event.stream] = begin(event)
+        else:
+            assert isinstance(event, JobEvent | KernelEvent)
+    return sorted(found.values(), key=lambda run: (run.timestamp, run.id), reverse=True)

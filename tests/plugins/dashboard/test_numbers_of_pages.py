@@ -10,22 +10,9 @@ import pytest
 from playwright.async_api import expect
 from random_log import JOBS, NOW, served_log  # type: ignore[import-not-found]  # in the folder of the demo
 
-from gnomon import Event, Execution, Imported, Missed, Scheduled
-from gnomon.domain.execution import begin
-from random_logs import ends_of
+from random_logs import ends_of, runs_of
 
 STATUSES = ("success", "failed", "missed", "cancelled")
-
-
-def runs_of(log: list[Event]) -> list[Execution]:
-    """Fold each run, newest first."""
-    found: dict[str, Execution] = {}
-    for event in log:
-        if event.stream in found:
-            found[event.stream].apply(event)
-        elif isinstance(event, Scheduled | Missed | Imported):
-            found[event.stream] = begin(event)
-    return sorted(found.values(), key=lambda run: (run.timestamp, run.id), reverse=True)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -14,9 +14,7 @@ import aiohttp
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from gnomon import Event, Execution, Imported, Job, Missed, Scheduled
-from gnomon.domain.events import JobEvent, KernelEvent
-from gnomon.domain.execution import begin
+from gnomon import Event, Job
 from gnomon.stores.memory import MemoryStore
 from gnomon.testing.clock import VirtualClock
 from gnomon.testing.histories import NOON, append
@@ -24,7 +22,7 @@ from gnomon.testing.kernels import make_kernel
 from gnomon_stats import StatsPlugin
 from gnomon_web import WebPlugin
 from gnomon_web.config import Config
-from random_logs import KINDS, ends_of, history
+from random_logs import KINDS, ends_of, history, runs_of
 
 JOBS = ("a", "b", "c")
 MINUTE = timedelta(minutes=1)
@@ -96,19 +94,6 @@ async def answers(case: Case) -> tuple[dict[str, Any], Sequence[Event]]:
         return found, await kernel.events(0, 10_000)
 
 
-def views(log: Sequence[Event]) -> list[Execution]:
-    """Fold each run, newest first."""
-    found: dict[str, Execution] = {}
-    for event in log:
-        if event.stream in found:
-            found[event.stream].apply(event)
-        elif isinstance(event, Scheduled | Missed | Imported):
-            found[event.stream] = begin(event)
-        else:
-            assert isinstance(event, JobEvent | KernelEvent)
-    return sorted(found.values(), key=lambda run: (run.timestamp, run.id), reverse=True)
-
-
 def by_status(log: Sequence[Event], since: datetime, until: datetime, *jobs: str) -> dict[str, int]:
     counts = Counter[str]()
     for end in ends_of(log):
@@ -121,7 +106,7 @@ def by_status(log: Sequence[Event], since: datetime, until: datetime, *jobs: str
 @settings(max_examples=8, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow])  # two servers each
 def test_the_numbers_of_pages_are_those_of_the_log(case: Case) -> None:
     found, log = asyncio.run(answers(case))
-    runs = views(log)
+    runs = runs_of(log)
 
     lanes = found["lanes"]
     since, until = (datetime.fromisoformat(lanes[end]) for end in ("from", "to"))
