@@ -2,12 +2,13 @@
 
 python bench/all.py [NAME ...]
 
-The notes in RESULTS.md below the line `## Bottlenecks` are kept.
+Results of benchmarks that are not run are kept, and so are the notes below the line `## Bottlenecks`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -57,25 +58,31 @@ def run(program: str, options: list[str]) -> dict[str, Any]:
     return found
 
 
-def render(results: list[dict[str, Any]]) -> str:
-    """Return the page without the notes."""
-    facts = ", ".join(f"{name} {value}" for name, value in machine().items())
-    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    parts = ["# Benchmark results", f"Written by `tox -e bench`, {now}: {facts}. Figures are medians.", ""]
-    for result in results:
-        figures = {key: value for key, value in result.items() if key not in {"benchmark", "sentence"}}
-        lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in figures.items())
-        parts += [f"## {result['benchmark'].capitalize()}", "", result["sentence"], ""]
-        parts += [f"```json\n{{\n{lines}\n}}\n```", ""]
-    return "\n".join(parts)
+def render(result: dict[str, Any]) -> str:
+    """Return the section of a result."""
+    figures = {key: value for key, value in result.items() if key not in {"benchmark", "sentence"}}
+    lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in figures.items())
+    when = f"Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
+    return f"## {result['benchmark'].capitalize()}\n\n{result['sentence']} {when}\n\n```json\n{{\n{lines}\n}}\n```\n\n"
+
+
+def title(section: str) -> str:
+    """Return the heading of a section."""
+    return section.partition("\n")[0]
 
 
 def main() -> None:
     """Run the given benchmarks, or all of them, and write the page."""
-    wanted = sys.argv[1:] or list(PROGRAMS)
-    results = [run(program, options) for program in wanted for options in PROGRAMS[program]]
-    kept = RESULTS.read_text(encoding="utf-8").partition(NOTES)[2] if RESULTS.exists() else "\n"
-    RESULTS.write_text(f"{render(results)}\n{NOTES}{kept}", encoding="utf-8")
+    text = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else f"\n{NOTES}\n"
+    page, _, notes = text.partition(NOTES)
+    sections = {title(found): found for found in re.split(r"^(?=## )", page, flags=re.MULTILINE)[1:]}
+    for program in sys.argv[1:] or PROGRAMS:
+        for options in PROGRAMS[program]:
+            section = render(run(program, options))
+            sections[title(section)] = section
+    facts = ", ".join(f"{name} {value}" for name, value in machine().items())
+    intro = f"# Benchmark results\n\nWritten by `tox -e bench`: {facts}. Figures are medians.\n\n"
+    RESULTS.write_text(f"{intro}{''.join(sections.values())}{NOTES}{notes}", encoding="utf-8")
 
 
 if __name__ == "__main__":
