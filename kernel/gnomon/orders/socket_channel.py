@@ -41,6 +41,7 @@ from gnomon.logs import get_logger
 from gnomon.orders.announced_files import AnnouncedFiles
 from gnomon.orders.listener import Listener
 from gnomon.orders.order_errors import written_error
+from gnomon.orders.socket_peer import expect_own_kernel, is_stopped, peer_of, problem_of_sender
 from gnomon.ports import OrderChannel
 from gnomon.tasks import end, protected
 
@@ -53,6 +54,8 @@ MAX_ORDER_BYTES = 256 * 1024 * 1024
 SIGN_OF_LIFE_S = 5.0
 SILENCE_LIMIT_S = 30.0
 """Time without a sign of life after which a kernel counts as hung; otherwise an order waits as long as it takes."""
+LOOK_S = 2.0
+"""Pause between two looks at a kernel that has not acknowledged an order: a process that is stopped never will."""
 RETRY_S = 0.05
 """Pause between two tries to reach a kernel that leads."""
 STOP_LIMIT_S = 5.0
@@ -115,7 +118,7 @@ class SocketChannel(OrderChannel):
         except OSError as exc:
             raise GnomonError(f"the kernel at {self.path} cannot be reached: {exc}") from exc
         try:
-            _expect_own_kernel(writer.get_extra_info("socket"), self.path)
+            expect_own_kernel(writer.get_extra_info("socket"), self.path)
             return await _exchange(reader, writer, order, self.path, self._leader)
         finally:
             writer.close()
@@ -161,18 +164,33 @@ async def _exchange(
 async def _acknowledgement(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: Path, leader: FindLeader
 ) -> bytes:
+    connection = writer.get_extra_info("socket")
+    reading = asyncio.ensure_future(_read_frame(reader))
     try:
-        return await _read_frame(reader)
+        while not (await asyncio.wait((reading,), timeout=LOOK_S))[0]:
+            if is_stopped(peer_of(connection)):
+                return await _withdrawn(reading, connection, f"the kernel at {path} is stopped (SIGSTOP)", leader)
+        return reading.result()
     except TimeoutError:
-        if not _HAS_PROC:
-            raise OrderLostError(f"the kernel at {path} has been silent for {SILENCE_LIMIT_S:g} s") from None
-    # The kernel hangs and may read the order later. On Linux it cannot acknowledge it from here on, so it drops it.
-    writer.get_extra_info("socket").shutdown(socket.SHUT_RD)
-    try:
-        return await _read_frame(reader)  # what it had sent before
-    except (OSError, EOFError):
         silent = f"the kernel at {path} has been silent for {SILENCE_LIMIT_S:g} s"
-        raise NoLeaderError(silent, leader()) from None
+        if not _HAS_PROC:
+            raise OrderLostError(silent) from None
+        return await _withdrawn(_read_frame(reader), connection, silent, leader)
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+
+
+async def _withdrawn(reading: Awaitable[bytes], connection: socket.socket, problem: str, leader: FindLeader) -> bytes:
+    """Withdraw an order from a kernel that hangs; NoLeaderError unless it has acknowledged or answered it before.
+
+    It may read the order later. On Linux it cannot acknowledge it from here on, so it drops it.
+    """
+    connection.shutdown(socket.SHUT_RD)
+    try:
+        return await reading
+    except (OSError, EOFError):
+        raise NoLeaderError(problem, leader()) from None
 
 
 def _frame(content: bytes) -> bytes:
@@ -239,7 +257,8 @@ class _Server:
         await asyncio.gather(*left, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, task: asyncio.Task[Any]) -> None:
-        order = _refusal(writer.get_extra_info("socket")) or await _read_order(reader)
+        problem = problem_of_sender(writer.get_extra_info("socket"))
+        order = _refused(problem) if problem is not None else await _read_order(reader)
         if isinstance(order, Answer):
             writer.write(_frame(msgspec.json.encode(order)))
             await _discard(reader)
@@ -331,39 +350,6 @@ def _address(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{folder}/{path.name}"
     finally:
         os.close(folder)
-
-
-def _peer_uid(connection: socket.socket) -> int | None:
-    """Return the user id of the process at the other end of a Unix socket; None on systems that do not tell."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return None
-    _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-    return int(uid)
-
-
-def _expect_own_kernel(connection: socket.socket, path: Path) -> None:
-    """Raise GnomonError if another user listens: it would receive the order, and could answer anything.
-
-    The kernel of the deployment runs as this user, as root, or as the owner of the socket's folder, for whom root may
-    act.
-    """
-    uid, own = _peer_uid(connection), os.geteuid()
-    trusted = {0, own, path.parent.stat().st_uid} if own == 0 else {0, own}
-    if uid is not None and uid not in trusted:
-        raise GnomonError(
-            f"the socket {path} belongs to the user with uid {uid}, and you are uid {own}: the order was not sent, "
-            "because another user listens there; run it as the user of the kernel, or remove the socket"
-        )
-
-
-def _refusal(connection: Any) -> Answer | None:
-    """Return the answer to a process of another user, for which the mode of the socket's file should be a barrier."""
-    uid = _peer_uid(connection)
-    if uid is None or uid in {0, os.geteuid()}:
-        return None
-    error = f"orders are for the kernel's own user (uid {os.geteuid()}) and root; this one comes from uid {uid}"
-    log.warning("an order of another user was refused", uid=uid)
-    return _refused(error)
 
 
 def _bind(path: Path) -> socket.socket:

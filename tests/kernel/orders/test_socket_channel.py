@@ -277,6 +277,25 @@ async def test_what_a_hung_kernel_has_not_read_is_not_carried_out_when_it_goes_o
     assert handler.received == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing tells that a process is stopped")
+async def test_a_stopped_kernel_is_named_at_once_and_never_carries_the_order_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket_channel, "LOOK_S", 0.05)
+    channel = SocketChannel(tmp_path / "gnomon.db", lambda: "process 7 on far")
+    code = (
+        f"import signal, socket, os; s = socket.socket(socket.AF_UNIX); s.bind({os.fspath(channel.path)!r}); s.listen()"
+    )
+    stopped = subprocess.Popen([sys.executable, "-c", f"{code}; os.kill(os.getpid(), signal.SIGSTOP)"])
+    try:
+        os.waitid(os.P_PID, stopped.pid, os.WSTOPPED)
+        with pytest.raises(NoLeaderError, match=r"process 7 on far has this log.*is stopped \(SIGSTOP\)"):
+            await channel.submit(Order("pause"), LIMIT_S)
+    finally:
+        stopped.kill()
+        stopped.wait()
+
+
 async def test_an_order_that_takes_long_has_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket_channel, "SIGN_OF_LIFE_S", 0.01)
     channel, handler = SocketChannel(tmp_path / "gnomon.db"), Handler()
