@@ -1,4 +1,4 @@
-"""What is installed beside Gnomon: the locks hold it by its hash, and its licences are permissive."""
+"""What is installed beside Gnomon: the locks hold it by its hash, and its licences are permissive, or named here."""
 
 from __future__ import annotations
 
@@ -19,8 +19,13 @@ PERMISSIVE = re.compile(
     r"|MIT(-0| License)?|PSF(-2\.0|L)?|Python Software Foundation License|Zlib)"
 )
 
-DATA = {"certifi": re.compile(r"MPL-2\.0|Mozilla Public License 2\.0 \(MPL 2\.0\)")}
-"""Data under other licences: Mozilla's list of certificates, unchanged, which `requests` reads for apprise."""
+OTHERS = {
+    "certifi": re.compile(r"MPL-2\.0|Mozilla Public License 2\.0 \(MPL 2\.0\)"),
+    "psycopg": re.compile(r"LGPL-3\.0-only"),
+    "psycopg-binary": re.compile(r"LGPL-3\.0-only"),
+}
+"""Other licences: Mozilla's list of certificates, which `requests` reads for apprise, and a library that is installed
+unchanged, imported, and may be replaced, as the LGPL asks for: the driver of PostgreSQL."""
 
 
 class Pin:
@@ -85,7 +90,7 @@ def licences(name: str) -> list[str]:
     return classified or [" ".join((facts.get_all("License") or ["unknown"])[0].split())[:40]]
 
 
-def test_what_is_installed_with_gnomon_has_a_permissive_licence() -> None:
+def test_what_is_installed_with_gnomon_has_a_permissive_or_named_licence() -> None:
     found = {}
     for pin in lock("runtime.txt"):
         try:
@@ -94,5 +99,5 @@ def test_what_is_installed_with_gnomon_has_a_permissive_licence() -> None:
             assert pin.requirement.marker is not None, f"{pin.name} is not installed"
     print(*(f"{name}: {', '.join(each)}" for name, each in found.items()), sep="\n")  # shown by `pytest -s`
 
-    accepted = {name: DATA.get(name, PERMISSIVE) for name in found}
+    accepted = {name: OTHERS.get(name, PERMISSIVE) for name in found}
     assert {name: each for name, each in found.items() if not all(map(accepted[name].fullmatch, each))} == {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -66,6 +67,8 @@ class Server(ABC):
 
     has_own_group = False
     """Whether it consists of several processes, which are ended together."""
+    user: str | None = None
+    """The user who runs it, if that is not the user of the tests."""
 
     def __init__(self, program: str, folder: Path) -> None:
         self.program = program
@@ -82,8 +85,9 @@ class Server(ABC):
         """Start it, and wait until it listens."""
         quiet = subprocess.DEVNULL
         command = [*self.command(), *options]
-        own = self.has_own_group
-        self._process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=own)
+        self._process = subprocess.Popen(
+            command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=self.has_own_group, **self.identity()
+        )
         until = time.monotonic() + START_PATIENCE
         while time.monotonic() < until:
             assert self._process.poll() is None, f"{self.program} ended with {self._process.returncode}"
@@ -94,6 +98,12 @@ class Server(ABC):
             else:
                 return
         pytest.fail(f"{self.program} did not listen within {START_PATIENCE:g} s")
+
+    def identity(self) -> dict[str, Any]:
+        """Return the arguments that let subprocess run a program as the server's user."""
+        if self.user is None:
+            return {}
+        return {"user": self.user, "group": pwd.getpwnam(self.user).pw_gid, "extra_groups": []}
 
     def send(self, number: signal.Signals) -> None:
         assert self._process is not None

@@ -1,0 +1,189 @@
+"""PostgreSQL and PgBouncer for tests, each as its own process and, where root runs the tests, as another user."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+
+from servers import PATIENCE, START_PATIENCE, Server, missing
+
+OWNER = "gnomon"
+"""The superuser of a test's server, who needs no password."""
+
+
+def other_user() -> str | None:
+    """Return the user who runs the servers, which refuse to run as root; None where the tests' own user may."""
+    if os.geteuid() != 0:
+        return None
+    with suppress(KeyError):
+        return pwd.getpwnam("postgres").pw_name  # of Debian's package
+    return "nobody"
+
+
+def make_folder() -> Path:
+    """Make a folder that the user of the servers may reach, which cannot be said of pytest's folders."""
+    user = other_user()
+    folder = Path(tempfile.mkdtemp(prefix="gnomon-postgres-", dir="/tmp" if user else None))
+    if user:
+        shutil.chown(folder, user)
+    return folder
+
+
+class PostgresServer(Server):
+    """PostgreSQL with the programs of the folder `programs`; it asks nobody for a password.
+
+    It keeps commits when its processes are killed, as long as the machine runs: `fsync`, which is off unless a test
+    starts it with `-c fsync=on`, protects from power cuts alone.
+    """
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        super().__init__(str(programs / "postgres"), folder)
+        self.user = other_user()
+        self._programs = programs
+        self.data = folder / "data"
+
+    def dsn(self, database: str = "postgres", user: str = OWNER) -> str:
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+
+    def initialize(self) -> None:
+        """Make an empty cluster, which takes a second."""
+        how = ["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--wal-segsize=1"]
+        self.run("initdb", *how, f"--username={OWNER}", f"--pgdata={self.data}")
+
+    def copy_of(self, other: PostgresServer) -> None:
+        """Copy the files of a server that is not running."""
+        subprocess.run(["cp", "-a", other.data, self.data], check=True)
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Run a program of PostgreSQL, such as `pg_basebackup`, to its end."""
+        done = subprocess.run(
+            [str(self._programs / program), *arguments],
+            check=False, capture_output=True, text=True, cwd=self.folder, timeout=START_PATIENCE, **self.identity(),
+        )  # fmt: skip
+        assert done.returncode == 0, f"{program}: {done.stderr}"
+
+    def command(self) -> list[str]:
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": "",
+            "fsync": "off",
+            "max_connections": 200,
+            "shared_buffers": "32MB",
+            "logging_collector": "on",  # into the folder `log` of the data
+        }
+        pairs = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        return [self.program, "-D", str(self.data), *pairs]
+
+    def start(self, *options: str) -> None:
+        """Start it, and wait until it has recovered and answers."""
+        super().start(*options)
+        until = time.monotonic() + START_PATIENCE
+        while True:
+            try:
+                psycopg.connect(self.dsn(), connect_timeout=5).close()
+            except psycopg.OperationalError:
+                assert time.monotonic() < until, f"{self.program} did not answer within {START_PATIENCE:g} s"
+                time.sleep(0.02)
+            else:
+                return
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the server and to the processes of its connections, which are process groups themselves."""
+        assert self._process is not None
+        if number not in {signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT}:
+            self._process.send_signal(number)
+            return
+        if number != signal.SIGCONT:
+            self._process.send_signal(signal.SIGSTOP)  # it begins no process meanwhile
+        children = self._children()
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(child, number)
+        self._process.send_signal(number)
+        if number == signal.SIGKILL:
+            _wait_for_ends(children)
+
+    def stop(self) -> None:
+        """End it, and its connections first."""
+        self.send(signal.SIGINT)  # SIGTERM waits for clients to leave
+        assert self._process is not None
+        self._process.wait(PATIENCE)
+
+    def _children(self) -> list[int]:
+        assert self._process is not None
+        pid = self._process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _wait_for_ends(processes: list[int]) -> None:
+    """Wait until nothing of killed processes holds memory that a new server wants."""
+    until = time.monotonic() + PATIENCE
+    while any(map(_is_alive, processes)):
+        assert time.monotonic() < until, "killed processes of PostgreSQL are still there"
+        time.sleep(0.01)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"  # nobody may have asked for its exit status
+
+
+class PgBouncer(Server):
+    """PgBouncer, which lends a connection of the server to a client for one transaction."""
+
+    def __init__(self, program: str, folder: Path, server: PostgresServer) -> None:
+        super().__init__(program, folder)
+        self.user = other_user()
+        self._server = server
+
+    def dsn(self, database: str = "postgres") -> str:
+        return f"postgresql://{OWNER}@127.0.0.1:{self.port}/{database}"
+
+    def command(self) -> list[str]:
+        file = self.folder / "pgbouncer.ini"
+        file.write_text(f"""
+[databases]
+* = host=127.0.0.1 port={self._server.port} user={OWNER}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {self.port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 5
+max_client_conn = 500
+logfile = {self.folder}/pgbouncer.log
+""")
+        return [self.program, str(file)]
+
+
+def find_postgres() -> Path:
+    """Find the folder of the server's programs: that of $GNOMON_TEST_POSTGRES, Debian's newest, or that in PATH."""
+    if named := os.environ.get("GNOMON_TEST_POSTGRES"):
+        return Path(named)
+    versions = Path("/usr/lib/postgresql").glob("*/bin/postgres")
+    found = max(versions, key=lambda path: float(path.parts[-3]), default=None) or shutil.which("postgres")
+    return (
+        Path(found).resolve().parent
+        if found
+        else missing("postgres", "there is no PostgreSQL: apt-get install postgresql")
+    )
+
+
+def find_pgbouncer() -> str:
+    """Find PgBouncer in PATH, or where Debian puts it, which is not in the PATH of every user."""
+    found = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
+    return found or missing("pgbouncer", "there is no PgBouncer: apt-get install pgbouncer")
