@@ -1,0 +1,232 @@
+"""The connections to one schema of a database: lent for a block, with a time limit and translated errors.
+
+    async with server.reading() as connection:
+        rows = await connection.fetch("SELECT first, events FROM {schema}.commits WHERE last > %s", (after,))
+
+Each statement outside `connection.transaction()` is its own transaction. Nothing is kept in a session, so a pooler
+may give each transaction another one: no prepared statements, no SET without LOCAL, no lock that outlives a
+transaction. A statement names its tables with `{schema}`, which stands for the quoted name of the schema.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeAlias
+
+import psycopg
+from psycopg import waiting
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
+
+from gnomon.errors import StoreError
+from gnomon.tasks import protected
+from gnomon_postgres.errors import translate
+
+Row: TypeAlias = tuple[Any, ...]
+Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
+
+READERS, WRITERS = 5, 3
+"""Connections of each kind. Appends are made one at a time; views and log lines are written beside them."""
+LIST_LIMIT_S = 15.0
+"""For a list or a count over a long log, which take longer than reading a single row."""
+WORK_LIMIT_S = 600.0
+"""For one step of background work: creating tables, pruning."""
+CANCEL_LIMIT_S = 1.0
+_WAIT_INTERVAL_S = 0.1
+
+
+class _Link(psycopg.AsyncConnection[Row]):
+    """A connection that is given up when its task is cancelled: the driver would wait up to 10 s for the server."""
+
+    async def wait(self, gen: Any, interval: float = _WAIT_INTERVAL_S, *args: Any, **kwargs: Any) -> Any:
+        return await waiting.wait_async(gen, self.pgconn.socket, interval, *args, **kwargs)
+
+
+class Connection:
+    """A connection while it is lent. Rows are tuples; parameters are `%s` or `%(name)s`."""
+
+    def __init__(self, link: _Link, schema: str) -> None:
+        self.link = link
+        self._schema = schema
+
+    async def fetch(self, statement: str, parameters: Parameters | None = None) -> list[Row]:
+        """Execute a statement that returns rows, and return all of them."""
+        cursor = await self.link.execute(self.sql(statement), parameters, binary=True)
+        return await cursor.fetchall()
+
+    async def fetch_one(self, statement: str, parameters: Parameters | None = None) -> Row | None:
+        """Execute a statement that returns rows, and return the first one, or None."""
+        cursor = await self.link.execute(self.sql(statement), parameters, binary=True)
+        return await cursor.fetchone()
+
+    async def execute(self, statement: str, parameters: Parameters | None = None) -> int:
+        """Execute a statement, or several without parameters; return how many rows the last one has changed."""
+        return (await self.link.execute(self.sql(statement), parameters)).rowcount
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """Commit what the block has done, or nothing of it."""
+        await self.link.execute("BEGIN")
+        try:
+            yield
+            await self.link.execute("COMMIT")
+        except BaseException:
+            if self.link.pgconn.transaction_status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}:
+                with suppress(psycopg.Error):
+                    await self.link.execute("ROLLBACK")
+            raise  # a connection in any other state is closed, which ends the transaction, too
+
+    def sql(self, statement: str) -> str:
+        """Return a statement with the name of the schema."""
+        return statement.replace("{schema}", self._schema)
+
+
+class _Pool:
+    """Connections of one kind: made when they are needed, and made again after an error."""
+
+    def __init__(self, dsn: str, size: int) -> None:
+        self._dsn = dsn
+        self._free: list[_Link] = []
+        self._places = asyncio.Semaphore(size)
+        self._discarded: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def lent(self) -> AsyncIterator[_Link]:
+        async with self._places:
+            link = self._take() or await _Link.connect(self._dsn, autocommit=True, prepare_threshold=None)
+            try:
+                yield link
+            finally:
+                if not link.closed and link.pgconn.transaction_status == TransactionStatus.IDLE:
+                    self._free.append(link)
+                else:
+                    task = protected(_discard(link))
+                    self._discarded.add(task)
+                    task.add_done_callback(self._discarded.discard)
+
+    def _take(self) -> _Link | None:
+        while self._free:
+            link = self._free.pop()
+            if not link.closed:
+                return link
+        return None
+
+    async def close(self) -> None:
+        """Close the connections that are not lent."""
+        while self._free:
+            await self._free.pop().close()
+        if self._discarded:
+            await asyncio.wait(self._discarded)
+
+
+async def _discard(link: _Link) -> None:
+    """Close a connection whose state is not known; the server stops what it may still be doing for it."""
+    if link.pgconn.transaction_status == TransactionStatus.ACTIVE:
+        with suppress(psycopg.Error, OSError, TimeoutError):
+            async with asyncio.timeout(CANCEL_LIMIT_S):
+                await link.cancel_safe(timeout=CANCEL_LIMIT_S)
+    await link.close()
+
+
+class Server:
+    """One schema of a database. `timeout` is in seconds."""
+
+    def __init__(self, dsn: str, schema: str, timeout: float) -> None:
+        self.timeout = timeout
+        self.schema = schema
+        self.quoted = '"' + schema.replace('"', '""') + '"'
+        self._dsn = dsn
+        self.address = "PostgreSQL log"
+        self._readers: _Pool | None = None
+        self._writers: _Pool | None = None
+
+    async def connect(self) -> None:
+        """Prepare to connect: the first block does. Raise StoreError for a DSN that is not valid."""
+        try:
+            given = conninfo_to_dict(self._dsn)
+        except psycopg.ProgrammingError as exc:
+            raise StoreError(f"`dsn` is not a connection string of PostgreSQL: {exc}") from None
+        self.address = f"PostgreSQL log {_place(given)}, schema {self.schema}"
+        dsn = make_conninfo(self._dsn, **_defaults(given, self.timeout))
+        self._readers, self._writers = _Pool(dsn, READERS), _Pool(dsn, WRITERS)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        pools, self._readers, self._writers = (self._readers, self._writers), None, None
+        for pool in pools:
+            if pool is not None:
+                await pool.close()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether `connect` was called, and `close` was not."""
+        return self._readers is not None
+
+    @asynccontextmanager
+    async def borrowed(self) -> AsyncIterator[Server]:
+        """Yield this server while it is connected, otherwise another one, which is closed afterwards."""
+        if self.is_connected:
+            yield self
+            return
+        other = Server(self._dsn, self.schema, self.timeout)
+        await other.connect()
+        try:
+            yield other
+        finally:
+            await other.close()
+
+    @asynccontextmanager
+    async def reading(self, limit_s: float | None = None) -> AsyncIterator[Connection]:
+        """Lend a connection for reads, and limit how long they take, by default to `timeout`."""
+        async with self._lent(self._readers, limit_s or self.timeout) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def writing(self, limit_s: float | None = None) -> AsyncIterator[Connection]:
+        """Lend a connection for writes, which do not wait for reads."""
+        async with self._lent(self._writers, limit_s or self.timeout) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _lent(self, pool: _Pool | None, limit_s: float) -> AsyncIterator[Connection]:
+        if pool is None:
+            raise StoreError(f"{self.address} is not open: use the store inside `async with store:`")
+        try:
+            async with asyncio.timeout(limit_s), pool.lent() as link:
+                yield Connection(link, self.quoted)
+        except (psycopg.Error, OSError) as exc:  # TimeoutError is an OSError
+            raise translate(exc, self.address) from exc
+
+    @asynccontextmanager
+    async def direct(self) -> AsyncIterator[Connection]:
+        """Connect for the block, for LISTEN, which needs its own session; there is no time limit inside."""
+        if self._readers is None:
+            raise StoreError(f"{self.address} is not open: use the store inside `async with store:`")
+        pool = _Pool(self._readers._dsn, 1)  # noqa: SLF001 - the same module
+        try:
+            async with pool.lent() as link:
+                yield Connection(link, self.quoted)
+        except (psycopg.Error, OSError) as exc:
+            raise translate(exc, self.address) from exc
+        finally:
+            await pool.close()
+
+
+def _place(given: Mapping[str, Any]) -> str:
+    """Return the server and the database of a DSN for display: without user, password and options."""
+    host, port = given.get("host") or given.get("hostaddr") or "localhost", given.get("port") or 5432
+    return f"{host}:{port}/{given.get('dbname') or given.get('user') or ''}"
+
+
+def _defaults(given: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+    """Return options that a DSN does not have."""
+    options: dict[str, Any] = {
+        "fallback_application_name": "gnomon",
+        "client_encoding": "utf8",
+        "connect_timeout": max(round(timeout), 2),  # libpq takes a smaller one for 2
+    }
+    if "," in str(given.get("host", "")):  # one of them can be written, the others are standbys
+        options["target_session_attrs"] = "read-write"
+    return {name: value for name, value in options.items() if name not in given}
