@@ -139,6 +139,25 @@ class Store(ABC):
         shared with viewers.
         """
 
+    async def restore(
+        self, events: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState], head: int
+    ) -> None:
+        """Write a part of a log that was exported from another store: events, and their views, with its positions.
+
+        Called in place of `append` by `gnomon log import`, never while a kernel leads. Positions increase from above
+        the head on, and have gaps where events were pruned; so may versions. Afterwards the head is `head`, which is
+        not below the last event: positions that were left out are never assigned. `jobs` replace the stored states
+        also without events. It may take several transactions, if it can be repeated after a crash with the events
+        above the head. By default events without a gap are appended, and others are a StoreError.
+        """
+        places = range(await self.head() + 1, head + 1)
+        if [event.position for event in events] != list(places):
+            raise StoreError(
+                f"the store {self.name} cannot take a log from which events were pruned: events {places.start} to "
+                f"{head} are not all there, and it has no method `restore`; use another store"
+            )
+        await self.append(events, executions, jobs)
+
     async def keep_ends(self, events: Sequence[Event]) -> None:
         """Keep the ends of runs among events that wait behind an append that was refused, or that lost the log.
 
@@ -223,6 +242,10 @@ class Store(ABC):
     @abstractmethod
     async def save_checkpoint(self, name: str, checkpoint: Checkpoint) -> None:
         """Save a checkpoint; durable when it returns. One with a lower position than the saved one is ignored."""
+
+    async def checkpoint_names(self) -> list[str] | None:
+        """Return the names of all checkpoints, sorted; None from a store that cannot list them: none are exported."""
+        return None
 
     @abstractmethod
     async def append_log(self, execution_id: str, lines: Sequence[LogLine], oldest: int = 1) -> None:

@@ -32,7 +32,7 @@ QUICK = 4
 
 _GROWS = {
     schema.EXECUTIONS: ("version", "$lt"),
-    schema.METADATA: ("position", "$lt"),
+    schema.METADATA: ("position", "$lte"),
     schema.CHECKPOINTS: ("position", "$lte"),
 }
 """The field in which a newer view is greater, and how an older one compares."""
@@ -221,6 +221,12 @@ async def read_end(server: Server) -> LogEnd:
     newest = await newest_event(server)  # first, as in read_head
     async with server.reading():
         return LogEnd(newest, await server[schema.KERNEL].find_one({"_id": schema.LOG}) or {})
+
+
+async def keep_head(server: Server, head: int) -> None:
+    """Record that the log has reached a position, where it may have no event: it must never be assigned again."""
+    async with server.writing():
+        await server[schema.KERNEL].update_one({"_id": schema.LOG}, {"$max": {"head": head}})
 
 
 async def read_head(server: Server, watch: LeaseWatch | None = None) -> int:

@@ -130,6 +130,13 @@ async def actions(server: Server, query: ActionQuery) -> ActionPage:
         return ActionPage([action_of_document(document) for document in await cursor.to_list(None)], total)
 
 
+async def checkpoint_names(server: Server) -> list[str]:
+    """Read the names of all checkpoints."""
+    async with server.reading():
+        found = await server[schema.CHECKPOINTS].find({}, {"_id": 1}).sort("_id", 1).to_list(None)
+    return [str(document["_id"]) for document in found]
+
+
 async def checkpoint(server: Server, name: str) -> Checkpoint | None:
     """Read a checkpoint."""
     async with server.reading():

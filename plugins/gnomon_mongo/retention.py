@@ -23,7 +23,7 @@ from gnomon_mongo import schema
 from gnomon_mongo.documents import event_of, execution_key, job_of, millis
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.foreign_documents import own
-from gnomon_mongo.operations import read_head
+from gnomon_mongo.operations import keep_head, read_head
 from gnomon_mongo.server import WORK_LIMIT_S, Server
 
 MOST_AT_ONCE = 100
@@ -196,7 +196,5 @@ async def _ended(server: Server, before: datetime, most: int, more: Document) ->
 
 
 async def _keep_head(server: Server) -> None:
-    """Record the highest position before events are deleted: it must never be assigned again."""
-    head = await read_head(server)
-    async with server.writing():
-        await server[schema.KERNEL].update_one({"_id": "log"}, {"$max": {"head": head}})
+    """Record the highest position before events are deleted."""
+    await keep_head(server, await read_head(server))

@@ -212,12 +212,12 @@ class SpoolingWriter:
         self._away.set()
         log.critical("events can no longer be appended to the log", problem=str(exc))
 
-    async def append(self, batch: WriteBatch) -> None:
+    async def append(self, batch: WriteBatch, *, has_gaps: bool = False) -> None:
         """Write events that follow the head; durable, on the server or in the spool, when it returns."""
         async with self._turn:
             if self._deposed is not None:
                 raise self._deposed
-            check_places(batch.events, self.head)
+            check_places(batch.events, self.head, has_gaps=has_gaps)
             await self._filer.room()
             batch.after = self._newest
             first = self._filer.first or batch.events[0]["_id"]

@@ -38,17 +38,8 @@ from gnomon_mongo import (
     retention,
     schema,
 )
-from gnomon_mongo.documents import (
-    action_documents,
-    checkpoint_document,
-    checkpoint_of,
-    event_document,
-    event_of,
-    execution_document,
-    execution_of,
-    job_document,
-    line_document,
-)
+from gnomon_mongo.append_batch import batch_of, restore
+from gnomon_mongo.documents import checkpoint_document, checkpoint_of, event_of, execution_of, line_document
 from gnomon_mongo.drivers import Driver
 from gnomon_mongo.errors import cannot_start
 from gnomon_mongo.filed_views import FiledViews
@@ -211,15 +202,13 @@ class MongoStore(SharedLog):
         writer = self._open_writer()
         if not events:
             return
-        first, last = events[0].position, events[-1].position
         # Documents are encoded before the first await, because the views change in the meantime.
-        batch = WriteBatch(
-            events=[event_document(event, first) for event in events],
-            executions=[execution_document(view) for view in executions],
-            jobs=[job_document(state, last) for state in jobs],
-            actions=action_documents(events),
-        )
-        await writer.append(batch)
+        await writer.append(batch_of(events, executions, jobs, events[-1].position))
+
+    async def restore(
+        self, events: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState], head: int
+    ) -> None:
+        await restore(self._server, self._open_writer(), batch_of(events, executions, jobs, head), head)
 
     async def save_checkpoint(self, name: str, checkpoint: Checkpoint) -> None:
         await self._open_writer().keep(WriteBatch(checkpoints=[checkpoint_document(name, checkpoint)]))
@@ -345,6 +334,9 @@ class MongoStore(SharedLog):
         if self._is_spooling() and (waiting := await self._spool.checkpoint(name)) is not None:
             return checkpoint_of(waiting)
         return await queries.checkpoint(self._server, name)
+
+    async def checkpoint_names(self) -> list[str]:
+        return await queries.checkpoint_names(self._complete_server())
 
     async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
         return await queries.log(self._complete_server(), execution_id, after, limit)

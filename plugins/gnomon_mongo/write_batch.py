@@ -69,13 +69,15 @@ def _newest(older: list[Document], newer: list[Document]) -> list[Document]:
     )
 
 
-def check_places(events: Sequence[dict[str, object]], head: int) -> None:
+def check_places(events: Sequence[dict[str, object]], head: int, *, has_gaps: bool = False) -> None:
     """Raise an error for a batch whose places are taken, also by pruned events, or that would leave a gap."""
     new: set[tuple[object, object]] = set()
-    for position, event in enumerate(events, head + 1):
+    position = head + 1
+    for event in events:
         stream, version, found = str(event["stream"]), int(str(event["version"])), int(str(event["_id"]))
         if found < position or (stream, version) in new:
             raise ConflictError(stream, version, found)
-        if found > position:
+        if found > position and not has_gaps:
             raise StoreError(f"event {found} would leave a gap in the log: the next is {position}")
         new.add((stream, version))
+        position = found + 1

@@ -104,6 +104,25 @@ def rows_of(
     return rows, ends
 
 
+def rows_with_gaps(
+    events: Sequence[Event], known: Mapping[str, End], newest: tuple[int, int, int]
+) -> tuple[list[Row], dict[str, End]]:
+    """Return the same for events of another log, whose positions increase: a row has no gap, so each gap begins one."""
+    rows: list[Row] = []
+    ends: dict[str, End] = {}
+    begin = 0
+    for number, event in enumerate(events, 1):
+        if event.position <= newest[0]:
+            raise ConflictError(event.stream, event.version, event.position)
+        if number < len(events) and events[number].position == event.position + 1:
+            continue
+        some, some_ends = rows_of(events[begin:number], {**known, **ends}, newest, check=False)
+        rows += some
+        ends |= some_ends
+        newest, begin = (rows[-1][1], rows[-1][3], rows[-1][4]), number
+    return rows, ends
+
+
 def tombstone(position: int, newest: tuple[int, int, int]) -> Row:
     """Return a row for a position whose event is gone, after the newest row, so that it is never assigned again."""
     _, latest, setback = newest

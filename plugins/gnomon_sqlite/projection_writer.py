@@ -117,12 +117,23 @@ def flush(connection: sqlite3.Connection, pending: PendingViews) -> None:
     if not pending.events:
         return
     with transaction(connection):
-        put_executions(connection, pending.executions.values(), pending.ends)
-        others = [(stream, *end) for stream, end in pending.ends.items() if stream not in pending.executions]
-        insert(connection, f"INTO {STREAMS}", others, _REPLACE_STREAM)
+        put_views(connection, pending.executions.values(), pending.ends)
         put_jobs(connection, pending.jobs.values(), pending.ends)
-        connection.execute("UPDATE flushed SET position = ?", (event_rows.head(connection),))
+        mark_flushed(connection)
     pending.clear()
+
+
+def put_views(connection: sqlite3.Connection, views: Collection[Execution], ends: dict[str, End]) -> None:
+    """Write the views of runs, and the ends of all other streams."""
+    put_executions(connection, views, ends)
+    with_views = {view.id for view in views}
+    others = [(stream, *end) for stream, end in ends.items() if stream not in with_views]
+    insert(connection, f"INTO {STREAMS}", others, _REPLACE_STREAM)
+
+
+def mark_flushed(connection: sqlite3.Connection) -> None:
+    """Record that the views of all events are in their tables."""
+    connection.execute("UPDATE flushed SET position = ?", (event_rows.head(connection),))
 
 
 def put_executions(connection: sqlite3.Connection, views: Iterable[Execution], ends: dict[str, End]) -> None:

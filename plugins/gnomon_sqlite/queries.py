@@ -143,6 +143,11 @@ def checkpoint(connection: sqlite3.Connection, name: str) -> Checkpoint | None:
     return Checkpoint(position, view)
 
 
+def checkpoint_names(connection: sqlite3.Connection) -> list[str]:
+    """Return the names of all checkpoints, sorted."""
+    return [name for (name,) in connection.execute("SELECT name FROM checkpoints ORDER BY name")]
+
+
 def log(connection: sqlite3.Connection, execution_id: str, after: int, limit: int) -> list[LogLine]:
     """Return log lines of a run, in order of number."""
     sql = """SELECT number, body, checksum FROM log_lines

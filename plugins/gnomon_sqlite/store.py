@@ -43,6 +43,7 @@ from gnomon_sqlite.connection import expect_not_inherited
 from gnomon_sqlite.connection_check import place_problem
 from gnomon_sqlite.errors import translate
 from gnomon_sqlite.file_watch import FileWatch
+from gnomon_sqlite.flush_timer import FlushTimer
 from gnomon_sqlite.high_water import HighWaterMark
 from gnomon_sqlite.lock import WriterLock
 from gnomon_sqlite.lock_watch import LockedLog
@@ -61,12 +62,6 @@ READERS = 2
 """Threads for short reads: one record, the events behind a position, a checkpoint. Health is one of them."""
 LISTERS = 3
 """Threads for lists, which may scan the whole log: however many are waiting, no short read waits for them."""
-BURST = 200
-"""Events in one append that indicate a burst: they queued up during the append before."""
-BURST_END_S = 0.25
-"""Time without a large append after which a burst is over: the loop may be busy for a tenth of a second between two."""
-BURST_FACTOR = 12
-"""During a burst, a flush starts when this many times the usual number of events are unflushed."""
 SWITCH_INTERVAL_S = 0.0005
 """Interval at which threads offer the GIL while a log is open for writing, instead of 5 ms. The writer needs it a few
 times for each append, which took 10 to 50 ms beside a busy loop for 2 ms of work."""
@@ -108,7 +103,7 @@ class SqliteStore(LockedLog):
         self._list_pool: ThreadPoolExecutor | None = None
         self._resources = ExitStack()
         self._pending = PendingViews()
-        self._flush_timer: asyncio.TimerHandle | None = None
+        self._flush_timer = FlushTimer(self._submit_flush)
         self._flush_problem = ""
         self._has_flushed = False
         self._checkpoint_pages = 0
@@ -132,7 +127,7 @@ class SqliteStore(LockedLog):
             raise
 
     async def close(self) -> None:
-        self._cancel_flush_timer()
+        self._flush_timer.cancel()
         pools = [pool for pool in (self._list_pool, self._read_pool, self._write_pool) if pool is not None]
         self._list_pool = self._read_pool = self._write_pool = None  # from here on every call is refused
         if pools:
@@ -145,7 +140,7 @@ class SqliteStore(LockedLog):
         """Refuse every call in a forked child, and close nothing: the connections are those of the parent."""
         self._parent = parent
         self._list_pool = self._read_pool = self._write_pool = None
-        self._flush_timer = None
+        self._flush_timer.abandon()
 
     def place_problem(self) -> str | None:
         return place_problem(self.path)
@@ -172,10 +167,15 @@ class SqliteStore(LockedLog):
             raise
         self._write_problem = ""
         has_waited, self._has_flushed = self._has_flushed, False
-        if self._pending.events >= self.flush_threshold:
-            # Events that queue behind a flush do not indicate a burst. Treated as one, they postponed the next flush:
-            # at 5,000 runs a second 1 of 100 started over 100 ms late instead of 50.
-            self._schedule_flush(is_burst=len(events) >= BURST and not has_waited)
+        self._flush_timer.note_append(
+            len(events), unflushed=self._pending.events, threshold=self.flush_threshold, has_waited=has_waited
+        )
+
+    async def restore(
+        self, events: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState], head: int
+    ) -> None:
+        await self._write(transactions.restore, self._pending, events, executions, jobs, head)
+        self._mark.write(head)
 
     async def read(self, after: int = 0, limit: int = 1000) -> list[Event]:
         return await self._read(event_rows.read, after, limit)
@@ -204,6 +204,9 @@ class SqliteStore(LockedLog):
 
     async def save_checkpoint(self, name: str, checkpoint: Checkpoint) -> None:
         await self._write(transactions.save_checkpoint, name, checkpoint)
+
+    async def checkpoint_names(self) -> list[str]:
+        return await self._read(queries.checkpoint_names)
 
     async def append_log(self, execution_id: str, lines: Sequence[LogLine], oldest: int = 1) -> None:
         await self._write(transactions.append_log, execution_id, list(lines), oldest)
@@ -363,25 +366,9 @@ class SqliteStore(LockedLog):
 
     # --- flushing views ---
 
-    def _schedule_flush(self, *, is_burst: bool) -> None:
-        """Flush soon; during a burst only after it, because the next append would wait for the flush."""
-        if self._pending.events >= self.flush_threshold * BURST_FACTOR:
-            self._submit_flush()
-        elif is_burst:
-            self._cancel_flush_timer()
-            self._flush_timer = asyncio.get_running_loop().call_later(BURST_END_S, self._submit_flush)
-        elif self._flush_timer is None:
-            self._submit_flush()
-
     def _submit_flush(self) -> None:
-        self._cancel_flush_timer()
         if self._write_pool is not None:
             self._write_pool.submit(self._flush)
-
-    def _cancel_flush_timer(self) -> None:
-        if self._flush_timer is not None:
-            self._flush_timer.cancel()
-            self._flush_timer = None
 
     @passing()
     def _flush(self) -> None:

@@ -74,6 +74,32 @@ def append(
     pending.jobs.update((state.job_id, state) for state in jobs)
 
 
+def restore(
+    connection: sqlite3.Connection,
+    pending: PendingViews,
+    events: Sequence[Event],
+    executions: Sequence[Execution],
+    jobs: Sequence[JobState],
+    head: int,
+) -> None:
+    """Write events of another log at their positions, with their views, and end the log at `head`."""
+    projection_writer.flush(connection, pending)
+    with transaction(connection):
+        found = event_rows.find_ends(connection, {event.stream for event in events})
+        rows, ends = event_rows.rows_with_gaps(events, found.ends, found.newest)
+        newest = (rows[-1][1], rows[-1][3], rows[-1][4]) if rows else found.newest
+        if head > newest[0]:
+            rows.append(event_rows.tombstone(head, newest))
+        insert(connection, f"INTO {event_rows.COMMITS}", rows)
+        insert(connection, f"INTO {ACTIONS}", action_rows(events))
+        projection_writer.update_final(connection, [view for view in executions if view.id in found.final], ends)
+        open_ends = {stream: end for stream, end in ends.items() if stream not in found.final}
+        projection_writer.put_views(connection, [view for view in executions if view.id not in found.final], open_ends)
+        projection_writer.put_job_bodies(connection, jobs)
+        projection_writer.put_fires(connection, jobs)
+        projection_writer.mark_flushed(connection)
+
+
 def save_checkpoint(connection: sqlite3.Connection, name: str, checkpoint: Checkpoint) -> None:
     """Save a checkpoint, unless the saved one has a higher position."""
     connection.execute(

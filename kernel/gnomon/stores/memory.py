@@ -53,6 +53,17 @@ class MemoryStore(Store):
     async def append(self, events: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState]) -> None:
         self._check_writable()
         self._check_batch(events)
+        self._add(events, executions, jobs)
+
+    async def restore(
+        self, events: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState], head: int
+    ) -> None:
+        self._check_writable()
+        self._check_batch(events, has_gaps=True)
+        self._add(events, executions, jobs)
+        self._head = max(head, self._head)
+
+    def _add(self, events: Iterable[Event], executions: Iterable[Execution], jobs: Iterable[JobState]) -> None:
         for event in events:
             self._log[event.position] = self._streams.setdefault(event.stream, {})[event.version] = event
             self._head = event.position
@@ -115,6 +126,10 @@ class MemoryStore(Store):
         if kept is None or kept.position <= checkpoint.position:
             self._checkpoints[name] = checkpoint
 
+    async def checkpoint_names(self) -> list[str]:
+        self._check_open()
+        return sorted(self._checkpoints)
+
     async def append_log(self, execution_id: str, lines: Sequence[LogLine], oldest: int = 1) -> None:
         self._check_writable()
         kept = self._lines.get(execution_id, {}) | {line.number: line for line in lines}
@@ -167,18 +182,20 @@ class MemoryStore(Store):
         if self._read_only:
             raise StoreError("the memory store was opened read-only, so it cannot be written")
 
-    def _check_batch(self, events: Sequence[Event]) -> None:
+    def _check_batch(self, events: Sequence[Event], *, has_gaps: bool = False) -> None:
         """Refuse the whole batch before any of it is written."""
         new: set[tuple[str, int]] = set()
-        for position, event in enumerate(events, self._head + 1):
+        position = self._head + 1
+        for event in events:
             place = (event.stream, event.version)
             if event.position < position or place in new or event.version in self._streams.get(event.stream, ()):
                 raise ConflictError(event.stream, event.version, event.position)
-            if event.position > position:
+            if event.position > position and not has_gaps:
                 raise StoreError(
                     f"event {event.position} would leave a gap in the log: the next position is {position}"
                 )
             new.add(place)
+            position = event.position + 1
 
 
 class MemoryPlugin:

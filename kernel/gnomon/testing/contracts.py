@@ -49,6 +49,7 @@ from gnomon.testing.log_contract import LogContract
 from gnomon.testing.order_channel_contract import OrderChannelContract
 from gnomon.testing.query_contract import QueryContract
 from gnomon.testing.remote_runner_contract import RemoteRunnerContract
+from gnomon.testing.restore_contract import RestoreContract
 from gnomon.testing.role_contract import RoleContract
 from gnomon.testing.runner_contract import RunnerContract
 
@@ -59,7 +60,14 @@ ODD_TEXT = "naïve 日本語 🦑 \u202e rtl \u0000 nul \r\n\t \\ \" ' ; -- % _ 
 
 
 class StoreContract(
-    LogContract, ListContract, QueryContract, ActionContract, KernelContract, JobRetentionContract, RoleContract
+    LogContract,
+    ListContract,
+    QueryContract,
+    ActionContract,
+    KernelContract,
+    JobRetentionContract,
+    RestoreContract,
+    RoleContract,
 ):
     """The obligations of the Store port. The flags disable those that a kind of store cannot have."""
 

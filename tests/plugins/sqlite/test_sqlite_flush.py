@@ -31,7 +31,7 @@ from gnomon.testing.histories import (
     unknown,
 )
 from gnomon_sqlite import SqliteStore, projection_writer
-from gnomon_sqlite.store import BURST
+from gnomon_sqlite.flush_timer import BURST
 
 NEVER = 10**9
 
