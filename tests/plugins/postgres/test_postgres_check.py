@@ -1,0 +1,108 @@
+"""What `gnomon check --connect` says about a server and its log, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from gnomon.errors import StoreError
+from gnomon_postgres import connection_check
+from gnomon_postgres.connection_check import check_connection
+from gnomon_postgres.migrations import prepare
+from gnomon_postgres.server import Server
+from postgres_servers import PostgresServer
+
+
+async def check(dsn: str, *, schema: str = "gnomon") -> str:
+    server = Server(dsn, schema, 30.0)
+    await server.connect()
+    try:
+        return await check_connection(server)
+    finally:
+        await server.close()
+
+
+async def make_log(dsn: str) -> None:
+    server = Server(dsn, "gnomon", 30.0)
+    await server.connect()
+    await prepare(server)
+    await server.close()
+
+
+@pytest.fixture
+def role(postgres: PostgresServer, database: str) -> Iterator[Callable[..., str]]:
+    """Provide a function that makes a role with these rights on the test's database; it returns the role's DSN."""
+    name = f"{database}_app"
+    with psycopg.connect(postgres.dsn(database), autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
+
+        def make(*statements: str) -> str:
+            for statement in statements:
+                connection.execute(statement.format(role=name, database=database))
+            return postgres.dsn(database, name)
+
+        yield make
+        connection.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+async def test_it_describes_a_server_without_and_with_a_log(dsn: str) -> None:
+    assert "no log yet; the first start creates it; fsync is off" in await check(dsn)
+
+    await make_log(dsn)
+
+    found = await check(dsn)
+    assert "schema gnomon on version 1" in found
+    assert "a log at event 0;" in found
+
+
+async def test_it_recognizes_a_pooler_in_transaction_mode(dsn: str, pooled_dsn: str) -> None:
+    assert "pooler" not in await check(dsn)
+    assert "through a pooler in transaction mode" in await check(pooled_dsn)
+
+
+async def test_a_role_may_own_one_schema_and_nothing_else(role: Callable[..., str]) -> None:
+    own = role("CREATE SCHEMA gnomon AUTHORIZATION {role}")
+
+    assert "no log yet" in await check(own)
+    await make_log(own)
+    assert "a log at event 0" in await check(own)
+
+
+async def test_missing_rights_are_named_with_the_statement_that_grants_them(role: Callable[..., str], dsn: str) -> None:
+    poor = role()
+    with pytest.raises(StoreError, match=r'may not create it: CREATE SCHEMA "gnomon" AUTHORIZATION'):
+        await check(poor)
+
+    role("CREATE SCHEMA gnomon")
+    with pytest.raises(StoreError, match='GRANT USAGE, CREATE ON SCHEMA "gnomon" TO'):
+        await check(poor)
+
+    await make_log(dsn)
+    role("GRANT USAGE, CREATE ON SCHEMA gnomon TO {role}")
+    with pytest.raises(StoreError, match=r'belongs to gnomon: .* GRANT "gnomon" TO'):
+        await check(poor)
+
+    role("GRANT gnomon TO {role}")
+    assert "a log at event 0" in await check(poor)
+
+
+async def test_a_database_with_another_encoding_is_refused(postgres: PostgresServer, database: str) -> None:
+    name = f"{database}_latin"
+    with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+        try:
+            with pytest.raises(StoreError, match="this one has LATIN1: create one by CREATE DATABASE"):
+                await check(postgres.dsn(name))
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def test_an_old_server_is_refused(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_check, "OLDEST", 99)
+
+    with pytest.raises(StoreError, match="needs PostgreSQL 99 or later, the server has 1"):
+        await check(dsn)
