@@ -159,6 +159,7 @@ def test_the_status_names_all_kernels_and_says_when_nobody_leads(
     assert (second["pid"], second["role"]) == (follower.process.pid, "follower")
     said = gnomon("status")
     assert (said.returncode, "state    leaderless: no kernel leads the log" in said.stdout) == (1, True)
+    assert f"         {second['state']}: {second['problem']}" in said.stdout
 
     follower.send(signal.SIGTERM)
     assert follower.ends() == 0

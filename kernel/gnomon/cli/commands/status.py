@@ -59,6 +59,8 @@ def _print(status: DeploymentStatus, zone: tzinfo) -> None:
         words = f"process {kernel.pid} on {kernel.node}, version {kernel.versions.get('gnomon', 'unknown')}"
         words += f", revision {kernel.revision}" if kernel.revision is not None else ""
         echo(f"kernel   {kernel.role or 'gone'}: {words}, since {moment(kernel.since, zone)}{_follows(kernel, zone)}")
+        if kernel.role == "follower" and kernel.problem is not None:  # that of the leader is said in the first line
+            echo(f"         {kernel.state}: {kernel.problem}")
         if kernel.stopped is not None:
             echo(f"         stopped at {moment(kernel.stopped, zone)}: {kernel.reason}")
     if status.store is not None:
