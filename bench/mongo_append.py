@@ -30,9 +30,10 @@ from gnomon_mongo import MongoStore, operations
 from gnomon_mongo.documents import event_document, execution_document
 from gnomon_mongo.drivers import Driver
 from gnomon_mongo.event_append import identity
-from gnomon_mongo.fence import Term, set_term
+from gnomon_mongo.fence import set_term
 from gnomon_mongo.server import Server
 from gnomon_mongo.write_batch import WriteBatch
+from gnomon_shared_log.lease_row import Term
 from measure import arguments, quartiles, report, short
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "shared"))

@@ -22,8 +22,9 @@ from gnomon.errors import ConflictError
 from gnomon_mongo import schema
 from gnomon_mongo.drivers import Collection, Document
 from gnomon_mongo.errors import LostEventsError, only_duplicates, rejected_event
-from gnomon_mongo.fence import FENCE_FIELDS, FENCE_POSITION, Term, check_term, require_term
+from gnomon_mongo.fence import FENCE_FIELDS, FENCE_POSITION, check_term, require_term
 from gnomon_mongo.server import Server
+from gnomon_shared_log.lease_row import Term
 
 RECHECK_S = 0.02
 """Before a repeated append checks again how far the previous one has come."""

@@ -6,24 +6,17 @@ also while no kernel leads.
 
 from __future__ import annotations
 
-import msgspec
 from pymongo import ReturnDocument, UpdateOne
 
 from gnomon.errors import DeposedError, StoreUnavailableError
 from gnomon_mongo import schema
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.server import Server
+from gnomon_shared_log.lease_row import Term
 
 FENCE_POSITION = 0
 FENCE_FIELDS: Document = {"stream": "", "version": 0, "type": "fence"}
 """A document in the place before the first event. No event can have its stream and version."""
-
-
-class Term(msgspec.Struct, frozen=True):
-    """One win of one owner: a random text that a process draws when it campaigns, and a number that only rises."""
-
-    owner: str
-    epoch: int
 
 
 async def set_fence(server: Server) -> None:

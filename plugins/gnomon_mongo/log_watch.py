@@ -11,8 +11,9 @@ from gnomon_mongo import schema
 from gnomon_mongo.change_feed import ChangeFeed
 from gnomon_mongo.drivers import Document, aggregate
 from gnomon_mongo.errors import Refusal
-from gnomon_mongo.lease_watch import LOOK_S, LeaseWatch
+from gnomon_mongo.lease_table import MongoLeaseTable, lease_fields, lease_row_of
 from gnomon_mongo.server import Server
+from gnomon_shared_log.lease_watch import LOOK_S, LeaseWatch
 
 _REPORTED: list[Document] = [
     {
@@ -59,7 +60,7 @@ class LogWatch:
                 return await self._join(newer)
             except Refusal:  # MongoDB before 4.4, or a database that only speaks its protocol
                 self._joins = False
-        await self._lease.look(self._server)
+        await self._lease.look(MongoLeaseTable(self._server))
         async with self._server.reading() as server:
             return await server[schema.EVENTS].find_one(newer, {"_id": 1}) is not None
 
@@ -73,7 +74,7 @@ class LogWatch:
         async with self._server.reading() as server:
             found = await aggregate(server[schema.KERNEL], pipeline)
         rows = {row["_id"]: row for row in found}
-        self._lease.note(rows.pop(schema.WRITER, None))
+        self._lease.note(lease_row_of(rows.pop(schema.WRITER, None)))
         return bool(rows)
 
     def _receive(self, change: Document) -> None:
@@ -81,6 +82,6 @@ class LogWatch:
             if isinstance(position := change["documentKey"]["_id"], int):  # that of another program has none
                 self._newest = max(self._newest, position)
         elif change["operationType"] == "update":
-            self._lease.note_renewal(change["updateDescription"]["updatedFields"])
+            self._lease.note_renewal(lease_fields(change["updateDescription"]["updatedFields"]))
         else:
             self._lease.forget()

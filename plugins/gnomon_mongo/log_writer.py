@@ -9,10 +9,10 @@ from gnomon_mongo import operations, schema
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.errors import EventRejectedError
 from gnomon_mongo.event_append import identity, placeholder
-from gnomon_mongo.lease import Lease
 from gnomon_mongo.rejected_documents import Rejected, RejectedDocuments
 from gnomon_mongo.server import Server
 from gnomon_mongo.write_batch import WriteBatch
+from gnomon_shared_log.lease import Lease
 
 log = get_logger("gnomon.mongo")
 

@@ -15,12 +15,13 @@ from gnomon_mongo import schema
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.errors import DUPLICATE, Refusal, is_rejection
 from gnomon_mongo.event_append import append_events, identity, newest_event, newest_position, put_in_place
-from gnomon_mongo.fence import Term
 from gnomon_mongo.foreign_documents import MARKS
-from gnomon_mongo.lease_watch import LeaseWatch
+from gnomon_mongo.lease_table import lease_row_of
 from gnomon_mongo.rejected_documents import Rejected, RejectedDocuments
 from gnomon_mongo.server import Server
 from gnomon_mongo.write_batch import WriteBatch
+from gnomon_shared_log.lease_row import Term
+from gnomon_shared_log.lease_watch import LeaseWatch
 
 CALL_DOCUMENTS = 250
 CALL_BYTES = 8 * 1024 * 1024
@@ -236,5 +237,5 @@ async def read_head(server: Server, watch: LeaseWatch | None = None) -> int:
         found = await server[schema.KERNEL].find({"_id": {"$in": [schema.LOG, schema.WRITER]}}).to_list(None)
     documents = {document["_id"]: document for document in found}
     if watch is not None:
-        watch.note(documents.get(schema.WRITER))
+        watch.note(lease_row_of(documents.get(schema.WRITER)))
     return max(newest, int(documents.get(schema.LOG, {}).get("head", 0)))

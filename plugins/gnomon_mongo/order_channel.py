@@ -19,11 +19,12 @@ from gnomon.errors import NoLeaderError, OrderLostError, StoreError
 from gnomon.ports import OrderChannel
 from gnomon_mongo import announced_followers, order_documents
 from gnomon_mongo.drivers import Document
-from gnomon_mongo.lease import Lease
-from gnomon_mongo.lease_watch import LeaseWatch
+from gnomon_mongo.lease_table import MongoLeaseTable
 from gnomon_mongo.order_receiver import Handler, OrderReceiver
 from gnomon_mongo.server import Server
-from gnomon_mongo.store_tasks import start_task
+from gnomon_shared_log.lease import Lease
+from gnomon_shared_log.lease_watch import LeaseWatch
+from gnomon_shared_log.store_tasks import start_task
 
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.02, 0.25
 """The pauses between two looks at an order, from the first one to those after some seconds."""
@@ -172,8 +173,8 @@ class Submission:
         if self._now() < self._looked_at_leader + LEADER_LOOK_S:
             return
         self._looked_at_leader = self._now()
-        row = await self._leader.look(self._server)
-        if row is not None and row.get("token") == document["claimed"]["owner"] and not self._leader.is_free():
+        row = await self._leader.look(MongoLeaseTable(self._server))
+        if row is not None and row.owner == document["claimed"]["owner"] and not self._leader.is_free():
             return
         newest = (await order_documents.look(self._server, [self._order.id])).get(self._order.id, {})
         if "answer" not in newest:  # it may have been written just before

@@ -25,9 +25,9 @@ from gnomon.tasks import end, protected, stop_tasks
 from gnomon_mongo import order_documents, schema
 from gnomon_mongo.change_feed import ChangeFeed
 from gnomon_mongo.drivers import Document
-from gnomon_mongo.lease import Lease
 from gnomon_mongo.order_documents import MOST_BYTES
 from gnomon_mongo.server import Server
+from gnomon_shared_log.lease import Lease
 
 log = get_logger("gnomon.mongo")
 

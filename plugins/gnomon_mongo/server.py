@@ -53,6 +53,11 @@ class Server:
         self._reading: asyncio.Semaphore
         self._db: Database
 
+    @property
+    def log_name(self) -> str:
+        """The log, for messages."""
+        return f"MongoDB log {self.address}"
+
     async def connect(self) -> None:
         """Create the client, which sends nothing yet; raise StoreError for an invalid URI."""
         self._reading = asyncio.Semaphore(READERS)  # belongs to this event loop, like the client

@@ -7,13 +7,15 @@ from pathlib import Path
 
 from gnomon.domain.records import LogHolder
 from gnomon.ports import OrderChannel, Store
-from gnomon_mongo import kept_ends, takeover
-from gnomon_mongo.fork_guard import ForkGuard
-from gnomon_mongo.lease import Lease
+from gnomon_mongo import kept_ends
+from gnomon_mongo.lease_table import MongoLeaseTable
 from gnomon_mongo.log_watch import LogWatch
 from gnomon_mongo.order_channel import MongoOrderChannel
 from gnomon_mongo.server import Server
-from gnomon_mongo.store_tasks import start_task
+from gnomon_shared_log import takeover
+from gnomon_shared_log.fork_guard import ForkGuard
+from gnomon_shared_log.lease import Lease
+from gnomon_shared_log.store_tasks import start_task
 
 
 class SharedLog(Store):
@@ -26,12 +28,12 @@ class SharedLog(Store):
     _watch: LogWatch
 
     def orders(self) -> OrderChannel:
-        return MongoOrderChannel(self._server, self._lease, lambda: self._fork.check(self._server.address))
+        return MongoOrderChannel(self._server, self._lease, lambda: self._fork.check(self._server.log_name))
 
     async def wait_until_free(self) -> None:
         async with self._server.borrowed() as server:
             await kept_ends.hand_over_left(server, self._spool_path)
-            await self._lease.watch.wait_until_free(server)
+            await self._lease.watch.wait_until_free(MongoLeaseTable(server))
 
     def expect_release(self) -> None:
         self._lease.watch.expect_release()
@@ -42,13 +44,13 @@ class SharedLog(Store):
         start_task(self._watch.feed.run(), held)
 
     async def wait_for_events(self, after: int) -> None:
-        self._fork.check(self._server.address)
+        self._fork.check(self._server.log_name)
         await self._watch.wait(after)
 
     async def holder(self) -> LogHolder | None:
         async with self._server.borrowed() as server:
-            return await takeover.find_holder(server)
+            return await takeover.find_holder(MongoLeaseTable(server))
 
     async def take_over(self, holder: LogHolder) -> None:
         async with self._server.borrowed() as server:
-            await takeover.end_term(server, holder)
+            await takeover.end_term(MongoLeaseTable(server), holder)

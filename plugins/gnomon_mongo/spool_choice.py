@@ -13,8 +13,8 @@ from pathlib import Path
 
 from gnomon.errors import StoreInUseError
 from gnomon.logs import get_logger
-from gnomon_mongo.lease import CutOff
 from gnomon_mongo.spool import Spool
+from gnomon_shared_log.lease_row import CutOff
 
 log = get_logger("gnomon.mongo")
 

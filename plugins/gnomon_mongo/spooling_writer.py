@@ -27,7 +27,6 @@ from gnomon_mongo.drivers import Document
 from gnomon_mongo.errors import LostEventsError, Refusal
 from gnomon_mongo.event_append import check_event, identity
 from gnomon_mongo.kept_ends import KeptEnds
-from gnomon_mongo.lease import Lease
 from gnomon_mongo.log_writer import LogWriter
 from gnomon_mongo.rejected_documents import RejectedDocuments
 from gnomon_mongo.server import Server
@@ -35,6 +34,7 @@ from gnomon_mongo.spool import Spool
 from gnomon_mongo.spool_limits import SpoolLimits
 from gnomon_mongo.view_filer import ViewFiler
 from gnomon_mongo.write_batch import WriteBatch, check_places
+from gnomon_shared_log.lease import Lease
 
 log = get_logger("gnomon.mongo")
 

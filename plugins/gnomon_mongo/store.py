@@ -28,25 +28,15 @@ from gnomon.errors import StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.logs import get_logger
 from gnomon.stores.kernel_streams import find_deletable
 from gnomon.tasks import at_once
-from gnomon_mongo import (
-    connection_check,
-    kept_ends,
-    log_identity,
-    operations,
-    projection,
-    queries,
-    retention,
-    schema,
-)
+from gnomon_mongo import connection_check, kept_ends, log_identity, operations, projection, queries, retention, schema
 from gnomon_mongo.append_batch import batch_of, restore
 from gnomon_mongo.documents import checkpoint_document, checkpoint_of, event_of, execution_of, line_document
 from gnomon_mongo.drivers import Driver
 from gnomon_mongo.errors import cannot_start
 from gnomon_mongo.filed_views import FiledViews
 from gnomon_mongo.foreign_documents import count_foreign, find_foreign, make_way
-from gnomon_mongo.fork_guard import ForkGuard
 from gnomon_mongo.history_import import HistoryImport, ImportReport
-from gnomon_mongo.lease import CutOff, Lease, term_of
+from gnomon_mongo.lease_table import MongoLeaseTable
 from gnomon_mongo.rejected_documents import Rejected, RejectedDocuments
 from gnomon_mongo.server import Server
 from gnomon_mongo.shared_log import SharedLog
@@ -55,8 +45,11 @@ from gnomon_mongo.spool_choice import open_spool
 from gnomon_mongo.spool_limits import SpoolLimits
 from gnomon_mongo.spooling_writer import SpoolingWriter
 from gnomon_mongo.statistics import statistics
-from gnomon_mongo.store_tasks import start_task
 from gnomon_mongo.write_batch import WriteBatch
+from gnomon_shared_log.fork_guard import ForkGuard
+from gnomon_shared_log.lease import Lease, term_of
+from gnomon_shared_log.lease_row import CutOff
+from gnomon_shared_log.store_tasks import start_task
 
 log = get_logger("gnomon.mongo")
 
@@ -92,7 +85,7 @@ class MongoStore(SharedLog):
         cut_off: CutOff = "hold",
     ) -> None:
         self._server = Server(uri, database, driver or Driver(), timeout.total_seconds())
-        self._lease = Lease(self._server, term_of(lease.total_seconds()), cut_off)
+        self._lease = Lease(MongoLeaseTable(self._server), term_of(lease.total_seconds()), cut_off)
         self._spool_path = Path(spool).resolve()
         self._spool = Spool(self._spool_path)
         self.directory = self._spool_path.parent
@@ -280,7 +273,7 @@ class MongoStore(SharedLog):
 
     def health(self) -> StoreHealth:
         if self._fork.is_child:
-            return StoreHealth("lost", self._fork.problem(self._server.address), accepts_runs=False)
+            return StoreHealth("lost", self._fork.problem(self._server.log_name), accepts_runs=False)
         return self._writer.health() if self._writer is not None else StoreHealth()
 
     async def head(self) -> int:
@@ -357,7 +350,7 @@ class MongoStore(SharedLog):
         return await projection.confirmed_differences(await self._view_server())
 
     def _check_open(self) -> None:
-        self._fork.check(self._server.address)
+        self._fork.check(self._server.log_name)
         if not self._is_open:
             raise StoreError(
                 f"MongoDB log {self._server.address} is not open: use the store inside `async with store:`"

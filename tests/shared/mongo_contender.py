@@ -28,8 +28,9 @@ from gnomon.domain.events import Event
 from gnomon.durations import Duration
 from gnomon.errors import GnomonError
 from gnomon.hookspecs import hookimpl
-from gnomon_mongo import MongoStore, lease_holder
+from gnomon_mongo import MongoStore
 from gnomon_mongo.drivers import Driver
+from gnomon_shared_log import lease_holder
 
 ORDER_INTERVAL_S = 0.8
 

@@ -22,6 +22,7 @@ from gnomon.hookspecs import hookimpl
 from gnomon.testing import check_log
 from gnomon_mongo import MongoStore
 from gnomon_mongo.drivers import Driver
+from gnomon_shared_log import lease_holder
 from proxies import Proxy, proxied
 from servers import eventually
 
@@ -67,8 +68,8 @@ async def make_far_store(
 @pytest.fixture(autouse=True)
 def on_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide everything from kernels about each other that their leases do not show."""
-    describe = "gnomon_mongo.lease.describe_process"
-    monkeypatch.setattr(describe, lambda: {"node": "far", "pid": 7, "started": None, "place": None})
+    describe = "gnomon_shared_log.lease.describe_process"
+    monkeypatch.setattr(describe, lambda: lease_holder.Process("far", 7, None, None))
 
 
 class Bodies:

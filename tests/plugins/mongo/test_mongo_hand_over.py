@@ -12,9 +12,11 @@ import pytest
 from pymongo import monitoring
 
 from gnomon import Duration, Job, Kernel
-from gnomon_mongo import MongoStore, lease_watch, schema
+from gnomon_mongo import MongoStore, schema
 from gnomon_mongo.drivers import Client, Driver
-from gnomon_mongo.lease_watch import LeaseWatch
+from gnomon_mongo.lease_table import lease_row_of
+from gnomon_shared_log import lease_watch
+from gnomon_shared_log.lease_watch import LeaseWatch
 from moved_clock import Hand
 from servers import eventually
 
@@ -79,7 +81,7 @@ async def leads(kernel: Kernel) -> None:
 async def test_a_row_is_looked_at_in_the_moment_in_which_it_becomes_free() -> None:
     clock = Hand()
     watch = LeaseWatch(10.0, clock)
-    watch.note(ELSEWHERE)
+    watch.note(lease_row_of(ELSEWHERE))
     assert 0 < watch.seconds_to_look() <= lease_watch.LOOK_S
     clock.time += 9.99
 
@@ -89,7 +91,7 @@ async def test_a_row_is_looked_at_in_the_moment_in_which_it_becomes_free() -> No
 
     clock.time += 0.01
     assert watch.is_free()
-    watch.note(ELSEWHERE | {"cut_off": "run"})
+    watch.note(lease_row_of(ELSEWHERE | {"cut_off": "run"}))
     clock.time += 9.999
     assert watch.seconds_to_look() > 0.001  # nobody may take that one
 
@@ -99,17 +101,17 @@ async def test_a_release_is_looked_for_often_only_until_it_has_come(monkeypatch:
     watch = LeaseWatch(10.0, clock)
     monkeypatch.setattr(lease_watch, "LOOK_S", NEVER_S)
     for after in (ELSEWHERE | {"token": "next"}, None):
-        watch.note(ELSEWHERE)
+        watch.note(lease_row_of(ELSEWHERE))
         watch.expect_release()
-        watch.note(ELSEWHERE | {"renewals": 9})
+        watch.note(lease_row_of(ELSEWHERE | {"renewals": 9}))
         assert watch.seconds_to_look() == lease_watch.RELEASE_LOOK_S
-        watch.note(after)
+        watch.note(lease_row_of(after))
         assert watch.seconds_to_look() > lease_watch.RELEASE_LOOK_S
 
-    watch.note(ELSEWHERE)
+    watch.note(lease_row_of(ELSEWHERE))
     watch.expect_release()
     clock.time += lease_watch.RELEASE_LIMIT_S
-    watch.note(ELSEWHERE | {"renewals": 9})
+    watch.note(lease_row_of(ELSEWHERE | {"renewals": 9}))
     assert watch.seconds_to_look() > lease_watch.RELEASE_LOOK_S
 
 

@@ -14,11 +14,13 @@ import pytest
 
 from gnomon.errors import DeposedError, StoreInUseError
 from gnomon.testing.histories import append, numbered, scheduled
-from gnomon_mongo import MongoStore, lease, schema
+from gnomon_mongo import MongoStore, schema
 from gnomon_mongo.drivers import Client, Driver
-from gnomon_mongo.lease import Lease
-from gnomon_mongo.lease_watch import LeaseWatch
+from gnomon_mongo.lease_table import MongoLeaseTable, lease_row_of
 from gnomon_mongo.server import Server
+from gnomon_shared_log import lease
+from gnomon_shared_log.lease import Lease
+from gnomon_shared_log.lease_watch import LeaseWatch
 from log_holder import holding
 from moved_clock import Hand
 
@@ -55,10 +57,11 @@ async def test_a_row_that_a_follower_saw_unchanged_for_its_lease_is_taken_at_onc
     await database[schema.KERNEL].insert_one(ELSEWHERE | {"seconds": 40.0})
     clock, server = Hand(), Server(server_uri, database.name, driver, 45.0)
     await server.connect()
-    candidate = Lease(server, 10.0, "hold", clock)
-    await candidate.watch.look(server)
+    table = MongoLeaseTable(server)
+    candidate = Lease(table, 10.0, "hold", clock)
+    await candidate.watch.look(table)
     clock.time += 39.9
-    await candidate.watch.look(server)
+    await candidate.watch.look(table)
     assert not candidate.watch.is_free()
     clock.time += 0.1
     assert candidate.watch.is_free()
@@ -73,16 +76,16 @@ async def test_a_row_that_a_follower_saw_unchanged_for_its_lease_is_taken_at_onc
 async def test_a_renewal_begins_the_count_of_a_follower_again() -> None:
     clock = Hand()
     watch = LeaseWatch(10.0, clock)
-    watch.note(ELSEWHERE)
+    watch.note(lease_row_of(ELSEWHERE))
     clock.time += 9.0
-    watch.note(ELSEWHERE | {"renewals": 9})
+    watch.note(lease_row_of(ELSEWHERE | {"renewals": 9}))
     clock.time += 9.0
     assert not watch.is_free()
-    watch.note(ELSEWHERE | {"renewals": 9})
+    watch.note(lease_row_of(ELSEWHERE | {"renewals": 9}))
     clock.time += 1.0
 
     assert watch.is_free()
-    watch.note(ELSEWHERE | {"renewals": 9, "cut_off": "run"})
+    watch.note(lease_row_of(ELSEWHERE | {"renewals": 9, "cut_off": "run"}))
     assert not watch.is_free()
     watch.note(None)
     assert watch.is_free()
@@ -97,8 +100,8 @@ async def test_the_tail_of_a_follower_is_enough_to_notice_that_the_leader_has_st
     await follower.open(read_only=True)
     follower._lease.watch._now = Hand()  # so no time passes after which it would look itself
     await follower.head()
-    looks: list[Server] = []
-    monkeypatch.setattr(LeaseWatch, "look", lambda _, server: looks.append(server))
+    looks: list[object] = []
+    monkeypatch.setattr(LeaseWatch, "look", lambda _, table: looks.append(table))
     waiting = asyncio.ensure_future(follower.wait_until_free())
 
     for _ in range(5):
@@ -106,7 +109,7 @@ async def test_the_tail_of_a_follower_is_enough_to_notice_that_the_leader_has_st
         assert not waiting.done()
     monkeypatch.undo()
     await leader.close()
-    monkeypatch.setattr(LeaseWatch, "look", lambda _, server: looks.append(server))
+    monkeypatch.setattr(LeaseWatch, "look", lambda _, table: looks.append(table))
     assert await follower.head() == 1
 
     await waiting

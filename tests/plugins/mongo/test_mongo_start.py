@@ -21,8 +21,9 @@ from gnomon.domain.records import Bounds, ExecutionQuery
 from gnomon.domain.run_sorting import RunSort
 from gnomon.errors import ConfigError, DeposedError, NoLogError, StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.testing.histories import append, extend, missed, running, scheduled, succeeded
-from gnomon_mongo import MongoPlugin, MongoStore, lease, schema
+from gnomon_mongo import MongoPlugin, MongoStore, schema
 from gnomon_mongo.drivers import Driver
+from gnomon_shared_log import lease
 from log_holder import holding
 
 MakeStore = Callable[..., MongoStore]

@@ -17,13 +17,15 @@ import pytest
 
 from gnomon.errors import DeposedError, StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.testing.histories import append, numbered, running, succeeded
-from gnomon_mongo import MongoStore, event_append, fence, lease_holder, schema
+from gnomon_mongo import MongoStore, event_append, fence, schema
 from gnomon_mongo.documents import event_document
 from gnomon_mongo.drivers import Driver
-from gnomon_mongo.fence import Term
-from gnomon_mongo.lease import CutOff, Lease
-from gnomon_mongo.lease_clock import lease_clock
+from gnomon_mongo.lease_table import MongoLeaseTable
 from gnomon_mongo.server import Server
+from gnomon_shared_log import lease_holder
+from gnomon_shared_log.lease import Lease
+from gnomon_shared_log.lease_clock import lease_clock
+from gnomon_shared_log.lease_row import CutOff, Term
 from moved_clock import Hand
 from servers import eventually
 
@@ -55,7 +57,7 @@ async def make_lease(server: Server, clock: Hand) -> AsyncIterator[MakeLease]:
     async with AsyncExitStack() as stack:
 
         def make(cut_off: CutOff = "hold") -> Lease:
-            lease = Lease(server, 10.0, cut_off, clock)
+            lease = Lease(MongoLeaseTable(server), 10.0, cut_off, clock)
             stack.push_async_callback(lease.release)
             return lease
 
@@ -180,7 +182,7 @@ async def test_a_holder_that_gets_no_answers_does_not_keep_others_from_leading(
     as_elsewhere(monkeypatch)
     lease, candidate = make_lease(), make_lease()
     await lease.acquire()
-    await candidate.watch.look(server)
+    await candidate.watch.look(MongoLeaseTable(server))
     began = clock.time
     lose_answers(lease, monkeypatch)
     if not reads_are_answered:
@@ -189,7 +191,7 @@ async def test_a_holder_that_gets_no_answers_does_not_keep_others_from_leading(
         clock.time += 2.0
         with pytest.raises(StoreUnavailableError):
             await lease.renew()
-        await candidate.watch.look(server)
+        await candidate.watch.look(MongoLeaseTable(server))
         assert clock.time - began < 60.0
 
     assert not lease.is_trusted
@@ -210,12 +212,12 @@ async def test_the_window_counts_from_the_first_attempt_of_a_renewal(
         lose_answers(lease, lossy)
         with pytest.raises(StoreUnavailableError):
             await lease.renew()
-    await candidate.watch.look(server)
+    await candidate.watch.look(MongoLeaseTable(server))
     clock.time += 7.0
     confirm, numbers = lease._confirm, []
 
     async def numbered(term: Term, change: Any) -> Any:
-        numbers.append((change.number, lease.trusted_for))
+        numbers.append((change.row.renewals, lease.trusted_for))
         return await confirm(term, change)
 
     monkeypatch.setattr(lease, "_confirm", numbered)
@@ -223,7 +225,7 @@ async def test_the_window_counts_from_the_first_attempt_of_a_renewal(
 
     assert numbers == [(2, 1.0), (3, 3.0)]  # the attempt gives what is left of its window, and the next renewal more
     assert lease.trusted_for == 10.0
-    await candidate.watch.look(server)
+    await candidate.watch.look(MongoLeaseTable(server))
     clock.time += 9.9
     assert not candidate.watch.is_free()
 
@@ -236,7 +238,7 @@ async def test_an_attempt_that_arrives_after_newer_ones_changes_nothing(make_lea
         await lease.renew()
     newest = await row(database)
 
-    assert await lease._confirm(lease.term(), late) is None
+    assert not await lease._confirm(lease.term(), late)
     assert await row(database) == newest
 
 

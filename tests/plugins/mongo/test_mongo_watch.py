@@ -16,11 +16,12 @@ from gnomon.errors import StoreError, StoreUnavailableError
 from gnomon.tasks import stop_tasks
 from gnomon.testing.histories import append, scheduled
 from gnomon.testing.order_channel_contract import Handler, order_of
-from gnomon_mongo import MongoStore, change_feed, lease_watch, log_watch, order_receiver, schema
+from gnomon_mongo import MongoStore, change_feed, log_watch, order_receiver, schema
 from gnomon_mongo.drivers import Client, Driver, DriverName
-from gnomon_mongo.lease import Lease
 from gnomon_mongo.order_receiver import OrderReceiver
 from gnomon_mongo.server import Server
+from gnomon_shared_log import lease_watch
+from gnomon_shared_log.lease import Lease
 from moved_clock import Hand
 from proxies import proxied
 from servers import eventually
@@ -185,10 +186,10 @@ async def test_renewals_are_noted_without_a_request(
         before = driver.requests.made.copy()
         for _ in range(3):
             assert watch._row is not None
-            renewals = watch._row["renewals"]
+            renewals = watch._row.renewals
             clock.time += 40.0  # of 50
             await leader._lease.renew()
-            await eventually(lambda before=renewals: watch._row and watch._row["renewals"] > before)  # type: ignore[misc]
+            await eventually(lambda before=renewals: getattr(watch._row, "renewals", 0) > before)  # type: ignore[misc]
             assert watch.unchanged_for(watch._row) == 0.0
         assert not watch.is_free()
         assert set(driver.requests.made - before) <= {"getMore"}

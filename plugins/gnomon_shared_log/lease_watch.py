@@ -7,16 +7,17 @@ log, which is read together with the row, and the watch over the log, which lear
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from typing import Any
+
+import msgspec
 
 from gnomon.errors import StoreUnavailableError
 from gnomon.ticks import seconds_to_tick
-from gnomon_mongo import schema
-from gnomon_mongo.drivers import Document
-from gnomon_mongo.lease_clock import lease_clock
-from gnomon_mongo.lease_holder import is_dead, mark_of, silence_here
-from gnomon_mongo.server import Server
+from gnomon_shared_log.lease_clock import lease_clock
+from gnomon_shared_log.lease_holder import is_dead, silence_here
+from gnomon_shared_log.lease_row import LeaseRow, LeaseTable
 
 LOOK_S = 0.2
 """The longest time between two looks of a process that waits to lead: how late it may notice a released row."""
@@ -32,7 +33,7 @@ class LeaseWatch:
     def __init__(self, seconds: float, now: Callable[[], float] = lease_clock) -> None:
         self._seconds = seconds
         self._now = now
-        self._row: Document | None = None
+        self._row: LeaseRow | None = None
         self._since = float("-inf")
         self._looked_at = float("-inf")
         self._is_stale = False
@@ -40,33 +41,32 @@ class LeaseWatch:
         self._release_expected_until = float("-inf")
         self._noted = asyncio.Event()
 
-    async def look(self, server: Server) -> Document | None:
+    async def look(self, table: LeaseTable) -> LeaseRow | None:
         """Read the row of the leader, None where nobody leads."""
-        async with server.reading() as database:
-            row = await database[schema.KERNEL].find_one({"_id": schema.WRITER})
+        row = await table.read()
         self.note(row)
         return row
 
-    def note(self, row: Document | None) -> None:
+    def note(self, row: LeaseRow | None) -> None:
         """Note a row that was just read.
 
         A row counts as unchanged from the moment at which it was first read. Its holder began to count earlier, before
         it sent the renewal.
         """
         self._looked_at = self._now()
-        if row is None or self._row is None or mark_of(row) != mark_of(self._row):
+        if row is None or self._row is None or row.mark != self._row.mark:
             self._since = self._looked_at
-        if row is None or (self._row is not None and row.get("token") != self._row.get("token")):
+        if row is None or (self._row is not None and row.owner != self._row.owner):
             self._release_expected_until = float("-inf")
         self._row, self._is_stale = row, False
         self._noted.set()
 
-    def note_renewal(self, fields: Document) -> None:
+    def note_renewal(self, fields: Mapping[str, Any]) -> None:
         """Note what a renewal has changed in the row."""
         if self._row is None:
             self.forget()
         else:
-            self.note(self._row | fields)
+            self.note(msgspec.structs.replace(self._row, **fields))
 
     def forget(self) -> None:
         """Read the row again before it decides anything: it was released, or is that of another term."""
@@ -87,13 +87,13 @@ class LeaseWatch:
         finally:
             self._feeds -= 1
 
-    def lasts(self, row: Document) -> float:
+    def lasts(self, row: LeaseRow) -> float:
         """Return for how many seconds this row has to be unchanged before it may be replaced."""
-        return max(self._seconds, float(row.get("seconds", 0.0)))
+        return max(self._seconds, row.seconds)
 
-    def unchanged_for(self, row: Document) -> float:
+    def unchanged_for(self, row: LeaseRow) -> float:
         """Return for how many seconds the newest row that was seen is unchanged; 0 for another one."""
-        if self._row is None or mark_of(row) != mark_of(self._row):
+        if self._row is None or row.mark != self._row.mark:
             return 0.0
         return self._now() - self._since
 
@@ -102,18 +102,18 @@ class LeaseWatch:
         row = self._row
         if row is None or is_dead(row):
             return True
-        if row.get("cut_off") == "run":
+        if row.cut_off == "run":
             return False
         silence = silence_here(row)
         return (silence if silence is not None else self.unchanged_for(row)) >= self.lasts(row)
 
-    async def wait_until_free(self, server: Server) -> None:
+    async def wait_until_free(self, table: LeaseTable) -> None:
         """Return when a campaign could succeed. Read the row only where nobody else has for LOOK_S, and before that."""
         while True:
             noted = self._noted = asyncio.Event()
             if self._is_stale or self._expects_release() or (self._age() >= LOOK_S and self._has_to_look()):
                 with suppress(StoreUnavailableError):
-                    await self.look(server)
+                    await self.look(table)
                 noted.clear()
             if not self._is_stale and self._age() < LOOK_S and self.is_free():
                 return
@@ -127,7 +127,7 @@ class LeaseWatch:
             return RELEASE_LOOK_S
         tick = seconds_to_tick(FED_LOOK_S if self._feeds else LOOK_S)
         row = self._row
-        if row is None or row.get("cut_off") == "run":
+        if row is None or row.cut_off == "run":
             return tick
         silence = silence_here(row)
         left = self.lasts(row) - (silence if silence is not None else self.unchanged_for(row))

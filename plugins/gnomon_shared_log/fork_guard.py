@@ -26,14 +26,14 @@ class ForkGuard:
         """Whether another process has opened it, from which this one was forked."""
         return self._pid is not None and self._pid != os.getpid()
 
-    def problem(self, address: str) -> str:
+    def problem(self, log_name: str) -> str:
         """Return what is wrong in a child."""
         return (
-            f"MongoDB log {address} was opened by process {self._pid}, of which process {os.getpid()} is a forked "
+            f"{log_name} was opened by process {self._pid}, of which process {os.getpid()} is a forked "
             "child: open one store in each process, after the fork"
         )
 
-    def check(self, address: str) -> None:
+    def check(self, log_name: str) -> None:
         """Raise StoreError in a child."""
         if self.is_child:
-            raise StoreError(self.problem(address))
+            raise StoreError(self.problem(log_name))

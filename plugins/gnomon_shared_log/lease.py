@@ -10,8 +10,9 @@
           └─ or is gone: deposed, for good ──────────┴──────────────────────────────────────────────┘
 
 A **term** is an owner and an epoch. The owner is drawn when a process begins to campaign: never in a constructor, and
-never inherited, so a forked child holds nothing. The epoch rises with every win. Both stand in two places: in the row
-`writer` of `scheduler_kernel`, which is renewed, and in the **fence**, the document 0 of `scheduler_events`.
+never inherited, so a forked child holds nothing. The epoch rises with every win. Both stand in the **row** of the
+leader, which is renewed, and in the **fence**, which appends are checked against (lease_row.py). On MongoDB these are
+two documents; on PostgreSQL the row is the fence.
 
 **The trust window.** A term is trusted for its seconds from the moment *before* its last confirmed renewal was
 sent, counted on a clock of this process that goes on while the machine sleeps. A renewal whose answer comes after the
@@ -26,9 +27,9 @@ window of the holder from before it was first sent. A lapsed holder reads the ro
 answers it does not begin the count of the candidates again. The window is a little shorter than the `lease` of the
 configuration (term_of), so a holder that gets no answers is replaced within the lease, too.
 
-**Operations by term.** Renewing and releasing match the owner and the epoch of the row. An append begins with a
-condition on the owner and the epoch of the fence, within the same ordered command. Who owns the row is decided by
-reading it back, never by the number of documents that a driver reports.
+**Operations by term.** Renewing and releasing match the owner and the epoch of the row. An append has a condition on
+the owner and the epoch of the fence, in the same step of the server. Who owns the row is decided by reading it back,
+never by the number of rows that a driver reports. Nothing is bound to a connection.
 
 **Correctness does not rest on the lease.** If a deposed kernel's append still passes the fence, because the server
 was executing it while the fence changed, the unique position lets one of two events through, and an append matches the
@@ -59,26 +60,20 @@ import asyncio
 import os
 import secrets
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
-from pymongo import ReturnDocument
-from pymongo.errors import DuplicateKeyError
+import msgspec
 
 from gnomon.errors import DeposedError, StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.logs import get_logger
-from gnomon_mongo import fence, schema
-from gnomon_mongo.drivers import Document
-from gnomon_mongo.fence import Term
-from gnomon_mongo.lease_clock import lease_clock
-from gnomon_mongo.lease_holder import OWNERS_HERE, describe_process, is_dead, mark_of, name_of, silence_here
-from gnomon_mongo.lease_watch import LOOK_S, LeaseWatch
-from gnomon_mongo.server import Server
+from gnomon_shared_log.lease_clock import lease_clock
+from gnomon_shared_log.lease_holder import OWNERS_HERE, describe_process, is_dead, name_of, silence_here
+from gnomon_shared_log.lease_row import CutOff, LeaseRow, LeaseTable, Term
+from gnomon_shared_log.lease_watch import LOOK_S, LeaseWatch
 
-log = get_logger("gnomon.mongo")
+log = get_logger("gnomon.shared_log")
 
-CutOff: TypeAlias = Literal["hold", "run"]
 RENEWALS = 5
 """How often, in the duration of a term, its holder renews it."""
 
@@ -92,29 +87,27 @@ def term_of(lease_s: float) -> float:
 
 
 class Change(NamedTuple):
-    """One change of the row, which puts it into `term`; `began` is when it was first sent."""
+    """One change of the row, as it is then; `began` is when it was first sent."""
 
-    term: Term
-    number: int
+    row: LeaseRow
     began: float
-    fields: Document
 
 
 class Lease:
     """The terms of one process; `seconds` is how long a term lasts without renewal, on the clock `now`."""
 
     def __init__(
-        self, server: Server, seconds: float, cut_off: CutOff = "hold", now: Callable[[], float] = lease_clock
+        self, table: LeaseTable, seconds: float, cut_off: CutOff = "hold", now: Callable[[], float] = lease_clock
     ) -> None:
         self.seconds = seconds
         self.cut_off: CutOff = cut_off
         self.watch = LeaseWatch(seconds, now)
-        self._server = server
+        self._table = table
         self._now = now
         self._term: Term | None = None
         self._pid = 0
         self._trusted_until = float("-inf")
-        self._number = 0
+        self._row = LeaseRow()  # as it was sent last
         self._unconfirmed: Change | None = None
         self._turn = asyncio.Lock()
 
@@ -132,7 +125,7 @@ class Lease:
         """Return the term, for an append; raise DeposedError without one, such as in a forked child."""
         if self._term is None or self._pid != os.getpid():
             raise DeposedError(
-                f"process {os.getpid()} does not lead MongoDB log {self._server.address}: a term is not inherited by a "
+                f"process {os.getpid()} does not lead {self._table.log_name}: a term is not inherited by a "
                 "forked process; open the store in the process that uses it"
             )
         return self._term
@@ -149,14 +142,14 @@ class Lease:
             holder = await self._watch(holder)
         await self._win(owner, holder)
 
-    async def _watch(self, holder: Document) -> Document | None:
+    async def _watch(self, holder: LeaseRow) -> LeaseRow | None:
         """Return the row of a holder that may be replaced, None if it is released; StoreInUseError as soon as it lives.
 
         A living process of this machine is recognized without waiting, by the time of its last renewal.
         """
         if is_dead(holder):
             return holder
-        if holder.get("cut_off") == "run":
+        if holder.cut_off == "run":
             raise StoreInUseError(self._refusal(holder))
         lasts = self.watch.lasts(holder)
         silence = silence_here(holder)
@@ -166,44 +159,32 @@ class Lease:
             log.warning("the holder of the lease runs, but does not renew it", holder=name_of(holder), silent_s=silence)
             return holder
         if self.watch.unchanged_for(holder) < lasts:
-            log.info("waiting for the lease of another kernel to expire", holder=holder.get("node"), seconds=lasts)
+            log.info("waiting for the lease of another kernel to expire", holder=holder.node, seconds=lasts)
         while (left := lasts - self.watch.unchanged_for(holder)) > 0:
             await asyncio.sleep(min(lasts / RENEWALS / 2, LOOK_S, left))
             seen = await self._seen()
             if seen is None:
                 return None
-            if mark_of(seen) != mark_of(holder):
+            if seen.mark != holder.mark:
                 raise StoreInUseError(self._refusal(seen))
         return holder
 
-    async def _win(self, owner: str, holder: Document | None) -> None:
-        """Replace the row of this holder, unless it has changed, or insert one if there is none; then set the fence."""
-        epoch = max(await fence.read_epoch(self._server), _epoch(holder or {})) + 1
+    async def _win(self, owner: str, holder: LeaseRow | None) -> None:
+        """Replace the row of this holder, unless it has changed, or put one where there is none; then set the fence."""
+        epoch = max(await self._table.newest_epoch(), holder.epoch if holder is not None else 0) + 1
         term, began = Term(owner, epoch), self._now()
-        row = self._row(term, 1) | describe_process() | {"since": _now()}
+        row = self._renewed(LeaseRow(**describe_process()._asdict(), since=_now()), term)
         OWNERS_HERE.add(owner)
         try:
-            found = await self._put(row, holder) or await self._seen() or {}
-            if not _is_of(found, term):
+            found = await self._table.put(row, holder) or await self._seen() or LeaseRow()
+            if found.term != term:
                 raise StoreInUseError(self._refusal(found))
-            await fence.set_term(self._server, term)
+            await self._table.open_to(term)
         except BaseException:
             OWNERS_HERE.discard(owner)
             raise
         self._term, self._trusted_until = term, began + self.seconds
-        self._number, self._unconfirmed = 1, None
-
-    async def _put(self, row: Document, holder: Document | None) -> Document | None:
-        """Put this row in the place of the holder's; return it as the server has it then, None if it has to be read."""
-        async with self._server.writing() as server:
-            kernel = server[schema.KERNEL]
-            if holder is None:
-                with suppress(DuplicateKeyError):
-                    await kernel.insert_one({"_id": schema.WRITER, **row})
-                return None
-            same = {name: holder.get(name) for name in ("token", "epoch", "renewals")}
-            where = {"_id": schema.WRITER, **same}
-            return await kernel.find_one_and_replace(where, row, return_document=ReturnDocument.AFTER)
+        self._row, self._unconfirmed = row, None
 
     # --- leading ---
 
@@ -224,7 +205,7 @@ class Lease:
     async def _renew(self, term: Term) -> bool:
         """Renew the term; return whether no attempt was made before. The window may be over at the end."""
         change, is_new = self._change(term)
-        if await self._confirm(term, change) is None:
+        if not await self._confirm(term, change):
             raise self._deposed(await self._seen())
         self._unconfirmed = None
         if not self.is_trusted:
@@ -236,35 +217,27 @@ class Lease:
         """Win the next epoch, of the row that still has the lapsed one: then nobody led in between."""
         following = Term(term.owner, term.epoch + 1)
         seen = await self._seen()  # without an answer nothing is written
-        if not _is_of(seen or {}, term) and not _is_of(seen or {}, following):
+        if seen is None or seen.term not in {term, following}:
             raise self._deposed(seen)
         change, is_new = self._change(following)
         # The reply to an earlier attempt may have been lost.
-        if await self._confirm(term, change) is None and await self._confirm(following, change) is None:
+        if not await self._confirm(term, change) and not await self._confirm(following, change):
             raise self._deposed(await self._seen())
-        await fence.set_term(self._server, following)
+        await self._table.open_to(following)
         self._term, self._trusted_until, self._unconfirmed = following, change.began + self.seconds, None
         log.warning("the lease had run out; no other kernel led meanwhile", epoch=following.epoch)
         return is_new
 
     def _change(self, term: Term) -> tuple[Change, bool]:
         """Return the change that puts the row into this term: the one that is not confirmed, or else a new one."""
-        if (unconfirmed := self._unconfirmed) is not None and unconfirmed.term == term:
+        if (unconfirmed := self._unconfirmed) is not None and unconfirmed.row.term == term:
             return unconfirmed, False
-        self._number += 1
-        self._unconfirmed = Change(term, self._number, self._now(), self._row(term, self._number))
+        self._row = self._renewed(self._row, term)
+        self._unconfirmed = Change(self._row, self._now())
         return self._unconfirmed, True
 
-    async def _confirm(self, term: Term, change: Change) -> Document | None:
-        """Change the row of this term and return it as the server has it then; None if it is not there.
-
-        An attempt that the server executes late, after newer changes, does nothing.
-        """
-        where = {"_id": schema.WRITER, "token": term.owner, "epoch": term.epoch, "renewals": {"$lte": change.number}}
-        async with self._server.writing() as server:
-            return await server[schema.KERNEL].find_one_and_update(
-                where, {"$set": change.fields}, return_document=ReturnDocument.AFTER
-            )
+    async def _confirm(self, term: Term, change: Change) -> bool:
+        return await self._table.change(term, change.row)
 
     async def keep(self, on_renewal: Callable[[], Awaitable[None]]) -> None:
         """Renew the term until cancelled, and call `on_renewal` each time; raise DeposedError if it is over."""
@@ -293,49 +266,46 @@ class Lease:
         if term is None or self._pid != os.getpid():
             return
         OWNERS_HERE.discard(term.owner)
-        async with self._server.writing() as server:
-            where = {"_id": schema.WRITER, "token": term.owner, "epoch": term.epoch}
-            await server[schema.KERNEL].delete_one(where)
+        await self._table.delete(term)
 
     # --- what is in the row ---
 
-    async def _seen(self) -> Document | None:
-        return await self.watch.look(self._server)
+    async def _seen(self) -> LeaseRow | None:
+        return await self.watch.look(self._table)
 
-    def _row(self, term: Term, number: int) -> Document:
-        """Return the fields of a change, with its time for people and on a clock that only this machine has."""
-        lasts = {"seconds": self.seconds, "cut_off": self.cut_off, "renewals": number}
-        times = {"renewed": _now(), "expires": _now() + timedelta(seconds=self.seconds), "renewed_here": lease_clock()}
-        return {"token": term.owner, "epoch": term.epoch} | lasts | times
+    def _renewed(self, row: LeaseRow, term: Term) -> LeaseRow:
+        """Return the row after one more change, with its time for people and on a clock that only this machine has."""
+        return msgspec.structs.replace(
+            row,
+            owner=term.owner,
+            epoch=term.epoch,
+            renewals=row.renewals + 1,
+            seconds=self.seconds,
+            cut_off=self.cut_off,
+            renewed=_now(),
+            expires=_now() + timedelta(seconds=self.seconds),
+            renewed_here=lease_clock(),
+        )
 
-    def _deposed(self, holder: Document | None) -> StoreError:
+    def _deposed(self, holder: LeaseRow | None) -> StoreError:
         if holder is None:
             return DeposedError(
-                f"this kernel leads MongoDB log {self._server.address} no longer: its lease is gone from "
-                f"{schema.KERNEL}, as after `gnomon takeover` or the restore of a backup; start a kernel again"
+                f"this kernel leads {self._table.log_name} no longer: its lease is gone from {self._table.where}, "
+                "as after `gnomon takeover` or the restore of a backup; start a kernel again"
             )
         return DeposedError(
-            f"this kernel leads MongoDB log {self._server.address} no longer: {name_of(holder)} took the lease, which "
+            f"this kernel leads {self._table.log_name} no longer: {name_of(holder)} took the lease, which "
             "was not renewed in time"
         )
 
-    def _refusal(self, holder: Document) -> str:
-        in_use = f"MongoDB log {self._server.address} is in use by {name_of(holder)}"
-        if holder.get("cut_off") == "run":
+    def _refusal(self, holder: LeaseRow) -> str:
+        in_use = f"{self._table.log_name} is in use by {name_of(holder)}"
+        if holder.cut_off == "run":
             return (
                 f"{in_use}, whose `cut_off` is 'run': it may run jobs even if it is cut off from the server. Stop it "
                 "first; if that is impossible, see to it that it does not run, and use `gnomon takeover`"
             )
         return f"{in_use}: stop it first, or use another database; opening read-only works beside it"
-
-
-def _epoch(row: Document) -> int:
-    found: Any = row.get("epoch", 0)
-    return int(found)
-
-
-def _is_of(row: Document, term: Term) -> bool:
-    return (row.get("token"), row.get("epoch")) == (term.owner, term.epoch)
 
 
 def _now() -> datetime:

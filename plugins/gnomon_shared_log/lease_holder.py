@@ -6,56 +6,59 @@ import os
 import socket
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from gnomon_mongo.drivers import Document
-from gnomon_mongo.lease_clock import lease_clock
+from gnomon_shared_log.lease_clock import lease_clock
+from gnomon_shared_log.lease_row import LeaseRow
 
 OWNERS_HERE: set[str] = set()
 """The owners of the terms of this process. A lease that could not be released, in an outage, has no holder."""
 
 
-def describe_process() -> Document:
-    """Return the fields that describe this process. `place` is equal only for processes that share a PID namespace."""
+class Process(NamedTuple):
+    """What a row says of its process. `place` is equal only for processes that share a PID namespace."""
+
+    node: str
+    pid: int
+    started: str | None
+    place: str | None
+
+
+def describe_process() -> Process:
+    """Return the description of this process."""
     pid = os.getpid()
-    return {"node": socket.gethostname(), "pid": pid, "started": _started(pid), "place": _place(pid)}
+    return Process(socket.gethostname(), pid, _started(pid), _place(pid))
 
 
-def is_dead(holder: Document) -> bool:
+def is_dead(holder: LeaseRow) -> bool:
     """Whether the holder is known to be dead, which can be checked for a process of this machine."""
     return _is_here(holder) and not _runs_here(holder)
 
 
-def silence_here(holder: Document) -> float | None:
+def silence_here(holder: LeaseRow) -> float | None:
     """Return the seconds since a living process of this machine renewed the lease; None where they are not known.
 
     Both times are of one clock, so nobody has to watch the lease to know how long it was not renewed.
     """
-    renewed = holder.get("renewed_here")
-    if not isinstance(renewed, float) or not _is_here(holder) or not _runs_here(holder):
+    if holder.renewed_here is None or not _is_here(holder) or not _runs_here(holder):
         return None
-    return max(lease_clock() - renewed, 0.0)
+    return max(lease_clock() - holder.renewed_here, 0.0)
 
 
-def name_of(holder: Document) -> str:
+def name_of(holder: LeaseRow) -> str:
     """Return the holder in words."""
-    since = f"{holder['since']:%Y-%m-%d %H:%M:%S} UTC" if "since" in holder else "a moment ago"
-    return f"process {holder.get('pid', '?')} on {holder.get('node', '?')} since {since}"
+    since = f"{holder.since:%Y-%m-%d %H:%M:%S} UTC" if holder.since is not None else "a moment ago"
+    return f"process {holder.pid or '?'} on {holder.node or '?'} since {since}"
 
 
-def mark_of(holder: Document) -> tuple[Any, ...]:
-    """Return what changes with every renewal."""
-    return holder.get("token"), holder.get("epoch"), holder.get("renewals")
-
-
-def _runs_here(holder: Document) -> bool:
-    if _started(holder["pid"]) != holder["started"]:
+def _runs_here(holder: LeaseRow) -> bool:
+    if holder.pid is None or _started(holder.pid) != holder.started:
         return False
-    return holder["pid"] != os.getpid() or holder["token"] in OWNERS_HERE
+    return holder.pid != os.getpid() or holder.owner in OWNERS_HERE
 
 
-def _is_here(holder: Document) -> bool:
-    return holder.get("place") is not None and holder["place"] == describe_process()["place"]
+def _is_here(holder: LeaseRow) -> bool:
+    return holder.place is not None and holder.place == describe_process().place
 
 
 @lru_cache(maxsize=1)

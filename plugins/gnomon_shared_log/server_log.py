@@ -1,0 +1,49 @@
+"""One connection to the log on a server, with everything that the shared part of a store asks of it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, Self, TypeVar
+
+from gnomon_shared_log.batch import Batch
+from gnomon_shared_log.changes import ChangeSource
+from gnomon_shared_log.late_ends import LateEndTable
+from gnomon_shared_log.lease_row import LeaseTable
+from gnomon_shared_log.log_table import LogTable
+from gnomon_shared_log.order_table import OrderTable
+
+B_contra = TypeVar("B_contra", bound=Batch, contravariant=True)
+
+
+class ServerLog(Protocol[B_contra]):
+    """The tables of one log. `product` names the server, such as `MongoDB`, and `name` the log, for messages."""
+
+    product: str
+
+    @property
+    def name(self) -> str:
+        """The log for messages, such as `MongoDB log 127.0.0.1:27017/gnomon`."""
+
+    @property
+    def lease(self) -> LeaseTable: ...
+
+    @property
+    def events(self) -> LogTable[B_contra]: ...
+
+    @property
+    def late_ends(self) -> LateEndTable: ...
+
+    @property
+    def orders(self) -> OrderTable: ...
+
+    @property
+    def source(self) -> ChangeSource: ...
+
+    async def connect(self) -> None:
+        """Connect, or prepare to: a server that is away may be noticed by the first call. StoreError if it cannot."""
+
+    async def close(self) -> None:
+        """Close the connection, also one that was not made, or was lost."""
+
+    def borrowed(self) -> AbstractAsyncContextManager[Self]:
+        """Yield this log while it is connected, otherwise another connection to it, which is closed afterwards."""
