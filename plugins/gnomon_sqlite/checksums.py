@@ -7,14 +7,13 @@ import time
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from gnomon.errors import StoreError
+from gnomon.stores.commit_rows import checksum_of
 
 CHECKED: Final = "events, previous, checksum, first, last, earliest, latest, setback"
 """The columns that `checked_rows` needs."""
-Place: TypeAlias = tuple[int, int, int, int, int]
-"""first, last, earliest, latest, setback of a row."""
 CHECK_S = 1.0
 """The time that the check of a log may take when it is opened: enough for about 500 MB in the page cache."""
 NEWEST_ROWS = 200
@@ -28,11 +27,6 @@ _WRONG_COUNTS = """
     SELECT job_id FROM (SELECT * FROM counted EXCEPT SELECT * FROM counts) UNION
     SELECT job_id FROM (SELECT * FROM counts WHERE n <> 0 EXCEPT SELECT * FROM counted) LIMIT 20"""
 _ADVICE = "stop the kernel, keep a copy of the files, and restore a backup; `sqlite3 FILE .recover` saves what is left"
-
-
-def checksum_of(place: Place, previous: bytes, events: bytes) -> int:
-    """Return the checksum of a row of the log."""
-    return zlib.crc32(events, zlib.crc32(previous, zlib.crc32(("%s %s %s %s %s" % place).encode())))  # noqa: UP031 - faster
 
 
 EXECUTION, JOB, INDEXES, STREAM = "execution", "job", "index entry of execution", "end of stream"

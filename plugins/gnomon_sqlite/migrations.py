@@ -13,10 +13,10 @@ from gnomon.domain.events import JOB_STREAM, Event, JobRemoved
 from gnomon.domain.job_state import JobState
 from gnomon.errors import StoreError
 from gnomon.logs import get_logger
+from gnomon.stores.commit_rows import End, checksum_of, rows_of, tombstone
 from gnomon_sqlite import event_rows, projection_writer, transactions
-from gnomon_sqlite.checksums import checksum_of, seal
+from gnomon_sqlite.checksums import seal
 from gnomon_sqlite.connection import insert, transaction
-from gnomon_sqlite.event_rows import End, tombstone
 from gnomon_sqlite.schema import SCHEMA_VERSION, make_tables, schema_version
 
 log = get_logger("gnomon.sqlite")
@@ -201,7 +201,7 @@ def _rewrite_events(connection: sqlite3.Connection) -> dict[str, End]:
     for events in _old_events(connection):
         for run in _contiguous(events):
             newest = event_rows.find_ends(connection, ()).newest
-            rows, new_ends = event_rows.rows_of(run, ends, newest, check=False)
+            rows, new_ends = rows_of(run, ends, newest, check=False)
             insert(connection, f"INTO {event_rows.COMMITS}", rows)
             ends |= new_ends
     last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'old_events'").fetchone()

@@ -17,12 +17,12 @@ from gnomon.domain.job_state import JobState
 from gnomon.domain.labels import label_texts
 from gnomon.errors import StoreError
 from gnomon.json_depth import decode_cut
+from gnomon.stores.commit_rows import End
 from gnomon.stores.microseconds import from_micros, to_micros
 from gnomon.stores.removed_jobs import gone_since
 from gnomon_sqlite import event_rows
 from gnomon_sqlite.checksums import EXECUTION, JOB, DamagedRowError, is_sealed, seal
 from gnomon_sqlite.connection import insert, transaction
-from gnomon_sqlite.event_rows import End
 
 Cell: TypeAlias = tuple[str, str, bool, bool]
 """Job id, status, is_manual, hidden: the keys by which executions are counted."""

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from gnomon.domain.rollback import Loss, Rollback
 from gnomon.errors import RolledBackError, StoreError
 from gnomon.logs import get_logger
+from gnomon.stores.commit_rows import tombstone
 from gnomon_sqlite import event_rows
 from gnomon_sqlite.connection import OwnConnection, connect, insert
 from gnomon_sqlite.high_water import DamagedMarkError, HighWaterMark, Mark, current_boot
@@ -135,6 +136,6 @@ def start_mark(connection: sqlite3.Connection, mark: HighWaterMark, rollback: Ro
     last = newest[0]
     if rollback is not None and last < rollback.expected:
         last = rollback.expected
-        insert(connection, f"INTO {event_rows.COMMITS}", [event_rows.tombstone(last, newest)])
+        insert(connection, f"INTO {event_rows.COMMITS}", [tombstone(last, newest)])
     (log_id,) = connection.execute("SELECT log_id FROM identity").fetchone()
     mark.open(log_id, last)

@@ -14,7 +14,7 @@ from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.operator_actions import action_of
 from gnomon.domain.records import Checkpoint, LogLine
-from gnomon.stores import kernel_streams
+from gnomon.stores import commit_rows, kernel_streams
 from gnomon.stores.kernel_streams import Deletable
 from gnomon.stores.microseconds import to_micros
 from gnomon.stores.removed_jobs import is_over
@@ -57,7 +57,7 @@ def append(
     streams = {event.stream for event in events}
     ends = {stream: pending.ends[stream] for stream in streams & pending.ends.keys()}
     found = event_rows.find_ends(connection, streams - ends.keys())
-    rows, new_ends = event_rows.rows_of(events, found.ends | ends, found.newest)
+    rows, new_ends = commit_rows.rows_of(events, found.ends | ends, found.newest)
     actions = action_rows(events)
     if actions or found.final or not 0 < len(rows) < ROWS_PER_STATEMENT:
         with transaction(connection):
@@ -67,7 +67,7 @@ def append(
             projection_writer.update_final(connection, final, new_ends)
     else:  # nobody else writes, so the look-up before needs no transaction around both
         insert_at_once(connection, f"INTO {event_rows.COMMITS}", rows)
-    pending.count(events, sum(len(row[event_rows.BODY]) for row in rows))
+    pending.count(events, sum(len(row[commit_rows.BODY]) for row in rows))
     pending.ends.update((stream, end) for stream, end in new_ends.items() if stream not in found.final)
     pending.executions.update((view.id, view) for view in executions if view.id not in found.final)
     pending.forget_large(executions)
@@ -86,10 +86,10 @@ def restore(
     projection_writer.flush(connection, pending)
     with transaction(connection):
         found = event_rows.find_ends(connection, {event.stream for event in events})
-        rows, ends = event_rows.rows_with_gaps(events, found.ends, found.newest)
-        newest = (rows[-1][1], rows[-1][3], rows[-1][4]) if rows else found.newest
+        rows, ends = commit_rows.rows_with_gaps(events, found.ends, found.newest)
+        newest = commit_rows.newest_of(rows[-1]) if rows else found.newest
         if head > newest[0]:
-            rows.append(event_rows.tombstone(head, newest))
+            rows.append(commit_rows.tombstone(head, newest))
         insert(connection, f"INTO {event_rows.COMMITS}", rows)
         insert(connection, f"INTO {ACTIONS}", action_rows(events))
         projection_writer.update_final(connection, [view for view in executions if view.id in found.final], ends)

@@ -16,10 +16,10 @@ from gnomon.domain.events import Event, JobEvent, KernelEvent
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.errors import TransitionError
+from gnomon.stores.commit_rows import End
 from gnomon_sqlite import event_rows
 from gnomon_sqlite.checksums import seal
 from gnomon_sqlite.connection import OwnConnection, connect, insert
-from gnomon_sqlite.event_rows import End
 from gnomon_sqlite.projection_writer import (
     LARGE_BYTES,
     REPLACE_VIEW,
