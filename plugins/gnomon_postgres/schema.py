@@ -11,7 +11,8 @@ LAYOUT = 1
 # event, the position of the event before it in its stream, 0 for the first one; the chain starts at `last` of a view,
 # or of `streams` for a stream without a view. `latest` is the latest time up to this row, so it never decreases;
 # `setback` is the largest amount by which an event up to this row lies before an earlier one. Together they bound a
-# search by time. `checksum` is the CRC-32 of the row (gnomon.stores.commit_rows).
+# search by time. `checksum` is the CRC-32 of the row (gnomon.stores.commit_rows), and
+# `identity` the one with which it was written: it stays when events are deleted. An append names the row before it.
 #
 # An append writes its events and nothing else. The views that follow from them are filed behind, in transactions of
 # their own; `filed` in `log` is the position up to which this is done.
@@ -54,7 +55,8 @@ STATEMENTS: tuple[str, ...] = (
         setback bigint NOT NULL,
         previous bytea NOT NULL,
         events bytea NOT NULL,
-        checksum bigint NOT NULL
+        checksum bigint NOT NULL,
+        identity bigint NOT NULL
     ) PARTITION BY RANGE (first)""",
     "CREATE INDEX commits_by_time ON {schema}.commits (latest)",
     "CREATE TABLE {schema}.commits_1 PARTITION OF {schema}.commits FOR VALUES FROM (1) TO (MAXVALUE)",

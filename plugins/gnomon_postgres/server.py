@@ -34,6 +34,8 @@ LIST_LIMIT_S = 15.0
 WORK_LIMIT_S = 600.0
 """For one step of background work: creating tables, pruning."""
 CANCEL_LIMIT_S = 1.0
+SNAPSHOT = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
+"""The mode of a transaction whose statements all see the log as it was at the first one."""
 _WAIT_INTERVAL_S = 0.1
 
 
@@ -66,9 +68,9 @@ class Connection:
         return (await self.link.execute(self.sql(statement), parameters)).rowcount
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
-        """Commit what the block has done, or nothing of it."""
-        await self.link.execute("BEGIN")
+    async def transaction(self, mode: str = "") -> AsyncIterator[None]:
+        """Commit what the block has done, or nothing of it; `mode` is what stands after BEGIN, such as SNAPSHOT."""
+        await self.link.execute(f"BEGIN {mode}")
         try:
             yield
             await self.link.execute("COMMIT")

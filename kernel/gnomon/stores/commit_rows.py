@@ -146,23 +146,33 @@ def events_after(body: bytes, position: int) -> list[Event]:
     return events  # type: ignore[return-value]  # none is None
 
 
+def mark_of_job(job_id: str) -> bytes:
+    """Return what is in each row with events of this job: most rows have none, and need not be decoded."""
+    return b'"job_id":' + _encode(job_id)
+
+
+def mark_of_stream(stream: str) -> bytes:
+    """Return what is in each row with events of this stream."""
+    return _encode(stream)
+
+
 def events_of_job(bodies: Iterable[bytes], job_id: str, since: int, until: int) -> list[Event]:
     """Return the events of a job in rows that were recorded in since <= at < until, in µs, without progress."""
-    name = b'"job_id":' + _encode(job_id)  # most rows do not mention a given job, so they are not decoded
+    mark = mark_of_job(job_id)
 
     def is_wanted(event: Event) -> bool:
         return event.job_id == job_id and since <= to_micros(event.at) < until and not isinstance(event, Progress)
 
-    return [event for body in bodies if name in body for event in _matching(body, is_wanted)]
+    return [event for body in bodies if mark in body for event in _matching(body, is_wanted)]
 
 
 def events_of_stream(bodies: Iterable[bytes], stream: str, version: int) -> list[Event]:
     """Return the events of a stream in rows whose versions are greater than this one."""
-    quoted = _encode(stream)
+    mark = mark_of_stream(stream)
     return [
         event
         for body in bodies
-        if quoted in body
+        if mark in body
         for event in _matching(body, lambda event: event.stream == stream and event.version > version)
     ]
 

@@ -1,0 +1,139 @@
+"""Reads the log: events after a position, those of a stream, and those of a job."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from typing import Final
+
+from gnomon.domain import codec
+from gnomon.domain.events import Event
+from gnomon.errors import StoreError
+from gnomon.stores import commit_rows
+from gnomon.stores.commit_rows import EVENTS_PER_ROW, End, Newest
+from gnomon_postgres.server import Connection, Row
+
+COLUMNS: Final = "first, last, earliest, latest, setback, previous, events, checksum"
+"""A row as gnomon.stores.commit_rows has it."""
+
+_NEWEST = "SELECT first, last, latest, setback, identity FROM {schema}.commits ORDER BY first DESC LIMIT 1"
+_HEAD = "(SELECT last FROM {schema}.commits ORDER BY first DESC LIMIT 1)"
+# The bounds of `first` are constants for the planner, so that it looks at the partitions in question alone.
+_AFTER = f"""SELECT {COLUMNS}, {_HEAD} FROM {{schema}}.commits
+    WHERE first > %(after)s - {EVENTS_PER_ROW} AND last > %(after)s AND first <= greatest(%(after)s + %(limit)s,
+        (SELECT first FROM {{schema}}.commits WHERE first > %(after)s ORDER BY first LIMIT 1))
+    ORDER BY first"""  # noqa: S608 - our own names
+_OF_JOB = f"""SELECT {COLUMNS} FROM {{schema}}.commits
+    WHERE latest >= %(since)s AND earliest < %(until)s AND position(%(mark)s::bytea IN events) > 0
+        AND first <= coalesce(
+        (SELECT first FROM {{schema}}.commits WHERE latest >= %(until)s + %(setback)s ORDER BY latest, first LIMIT 1),
+        {2**63 - 1})
+    ORDER BY first"""  # noqa: S608 - our own names
+_CHAIN = """WITH RECURSIVE chain (position, first, links) AS (
+        SELECT %(last)s::bigint, row.first, row.previous FROM (
+            SELECT first, previous FROM {schema}.commits WHERE first <= %(last)s ORDER BY first DESC LIMIT 1) AS row
+        UNION ALL SELECT before.position, row.first, row.previous
+        FROM chain CROSS JOIN LATERAL (
+            SELECT (convert_from(links, 'UTF8')::jsonb ->> (chain.position - chain.first)::int)::bigint AS position
+        ) AS before CROSS JOIN LATERAL (
+            SELECT first, previous FROM {schema}.commits
+            WHERE first <= before.position ORDER BY first DESC LIMIT 1) AS row
+        WHERE before.position > 0)
+    SELECT position, first FROM chain"""
+_ROWS = f"SELECT {COLUMNS} FROM {{schema}}.commits WHERE first = ANY(%s::bigint[])"  # noqa: S608 - our own names
+_UNFILED = f"""SELECT {COLUMNS} FROM {{schema}}.commits
+    WHERE first > (SELECT filed FROM {{schema}}.log) AND position(%s::bytea IN events) > 0 ORDER BY first"""  # noqa: S608
+_ENDS = """SELECT id, version, last FROM {schema}.live WHERE id = ANY(%(names)s::text[])
+    UNION ALL SELECT id, version, last FROM {schema}.ended WHERE id = ANY(%(names)s::text[])
+    UNION ALL SELECT name, version, last FROM {schema}.streams WHERE name = ANY(%(names)s::text[])"""
+_ADVICE = "stop the kernel, keep a copy of the database, and restore a backup"
+
+
+def checked(row: Row) -> bytes:
+    """Return the events of a row that was read with COLUMNS; StoreError if it is not what was written."""
+    first, last, _, _, _, links, events, checksum, *_ = row
+    if commit_rows.checksum_of(row[:5], links, events) != checksum:
+        raise StoreError(
+            f"the log is damaged: events {first:,} to {last:,} are not as written (the checksum differs); {_ADVICE}"
+        )
+    return bytes(events)
+
+
+async def newest_row(connection: Connection) -> tuple[Newest, int, int] | None:
+    """Return where the log ends, with `first` and `identity` of its newest row; None for an empty log."""
+    found = await connection.fetch_one(_NEWEST)
+    if found is None:
+        return None
+    first, last, latest, setback, identity = found
+    return (last, latest, setback), first, identity
+
+
+async def head(connection: Connection) -> int:
+    """Return the highest position ever assigned; the newest row stays even when all its events are deleted."""
+    newest = await newest_row(connection)
+    return newest[0][0] if newest is not None else 0
+
+
+async def read(connection: Connection, after: int, limit: int) -> list[Event]:
+    """Return up to `limit` events with positions greater than `after`."""
+    found: list[Event] = []
+    end = after + 1
+    while len(found) < limit and after < end:
+        rows = await connection.fetch(_AFTER, {"after": after, "limit": limit - len(found)})
+        for row in rows:
+            found += commit_rows.events_after(checked(row), after)
+        if not rows:
+            break
+        after, end = rows[-1][1], rows[-1][-1]
+    return found[: max(limit, 0)]
+
+
+async def event_at(connection: Connection, position: int) -> Event | None:
+    """Return the event at a position; None where it was deleted, or never was."""
+    found = await read(connection, position - 1, 1)
+    return found[0] if found and found[0].position == position else None
+
+
+async def of_job(connection: Connection, job_id: str, since: int, until: int) -> list[Event]:
+    """Return the events of a job that were recorded in since <= at < until, in µs, without progress."""
+    newest = await newest_row(connection)
+    if newest is None:
+        return []
+    (_, _, setback), _, _ = newest
+    mark = commit_rows.mark_of_job(job_id)
+    bounds = {"since": since, "until": until, "setback": setback, "mark": mark}
+    rows = await connection.fetch(_OF_JOB, bounds)
+    return commit_rows.events_of_job(map(checked, rows), job_id, since, until)
+
+
+async def stream(connection: Connection, name: str) -> list[Event]:
+    """Return the events of one stream; called within a snapshot."""
+    version, last = (await ends(connection, [name])).get(name, (0, 0))
+    places = await chain(connection, last)
+    rows = await connection.fetch(_ROWS, (sorted({first for _, first in places}),)) if places else []
+    bodies = {row[0]: codec.split(checked(row)) for row in rows}
+    texts = [bodies[first][position - first] for position, first in reversed(places)]
+    found = [codec.decode(text) for text in texts if text != commit_rows.PRUNED]
+    if any(event.stream != name for event in found) or (found and found[-1].version != version):
+        raise StoreError(f"the log is damaged: the end of stream {name!r} is not as written; {_ADVICE}")
+    unfiled = await connection.fetch(_UNFILED, (commit_rows.mark_of_stream(name),))
+    return found + commit_rows.events_of_stream(map(checked, unfiled), name, version)
+
+
+async def chain(connection: Connection, last: int) -> list[tuple[int, int]]:
+    """Return the positions of the events of a stream that ends at `last`, newest first, with `first` of their rows."""
+    return [(position, first) for position, first in await connection.fetch(_CHAIN, {"last": last})] if last else []
+
+
+async def ends(connection: Connection, names: Collection[str]) -> dict[str, End]:
+    """Return where streams end, as far as that is filed."""
+    rows = await connection.fetch(_ENDS, {"names": list(names)})
+    return {name: (version, last) for name, version, last in rows}
+
+
+def by_row(places: Iterable[tuple[int, int]]) -> dict[int, list[int]]:
+    """Return the indexes of events in their rows, by `first` of the row, from what `chain` returns."""
+    found: defaultdict[int, list[int]] = defaultdict(list)
+    for position, first in places:
+        found[first].append(position - first)
+    return found
