@@ -23,8 +23,8 @@ from gnomon.testing.log_checks import check_store
 from job_model import ModelJob, job_model
 from linearizability import Operation, check_linearizable
 from log_checker import check_log
-from order_issuer import JOB, store_of
-from servers import MongoServer, find_mongo
+from log_places import make_database, place_on, server_of, store_of
+from order_issuer import JOB
 
 PATIENCE = 100.0
 PROCESSES = 4
@@ -108,15 +108,13 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture(params=["sqlite", "mongo"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Provide the path of a SQLite log, and the URI of a log in MongoDB."""
+    """Provide the place of a log."""
     if request.param == "sqlite":
         yield str(tmp_path / "gnomon.db")
         return
-    (tmp_path / "server").mkdir()
-    server = MongoServer(find_mongo(), tmp_path / "server")
-    server.start()
-    yield f"{server.uri}/orders"
-    server.clean_up()
+    with server_of(request.param, tmp_path / "server") as server:
+        make_database(server, "orders")
+        yield place_on(server, "orders")
 
 
 @pytest.fixture
@@ -165,8 +163,8 @@ async def test_the_orders_of_many_processes_are_linearizable(issuers: Issuers, p
 
 async def acts_in(place: str, folder: Path) -> Counter[str]:
     """Check a log, and return how often the job was changed by each operation."""
-    if place.startswith("mongodb://"):
-        async with store_of(place, str(folder / "reader")) as store:
+    if not place.startswith("/"):
+        async with store_of(place, folder / "reader.db") as store:
             log = [(event.job_id, event.type, getattr(event, "actor", None)) for event in await check_store(store)]
     else:
         log = [(event["job_id"], event["type"], event.get("actor")) for event in check_log(Path(place))]

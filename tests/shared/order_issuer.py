@@ -2,7 +2,7 @@
 
 Usage: python order_issuer.py STORE NAME NOTES COUNT
 
-STORE is the path of a SQLite log or the URI of a MongoDB database. Each operation is two JSON lines in the file NOTES,
+STORE is a place of log_places. Each operation is two JSON lines in the file NOTES,
 one before the call and one after the answer; every act in the log names its operation as the actor. After COUNT
 operations the process says so and keeps its kernel until its standard input is closed.
 """
@@ -21,21 +21,11 @@ from typing import Any
 
 from gnomon import Duration, Job, Kernel
 from gnomon.errors import JobExistsError, NoLeaderError, OrderLostError, UnknownJobError
-from gnomon.ports import Store
-from gnomon_sqlite import SqliteStore
 from job_model import DONE
+from log_places import store_of
 
 JOB = "contended"
 CALLS = ("add", "add", "change", "change", "pause", "resume", "remove", "read", "read", "read")
-
-
-def store_of(place: str, name: str) -> Store:
-    """Return the store of a path or of a URI."""
-    if not place.startswith("mongodb://"):
-        return SqliteStore(Path(place))
-    from gnomon_mongo import MongoStore
-
-    return MongoStore(place, spool=Path(name).with_suffix(".spool.db"), lease=timedelta(seconds=2))
 
 
 class Issuer:
@@ -86,7 +76,9 @@ class Issuer:
 async def main() -> None:
     """Issue the operations."""
     place, name, notes, count = sys.argv[1:]
-    async with Kernel(role="auto", store=store_of(place, name), drain=timedelta(0)) as kernel:
+    settings: dict[str, Any] = {} if place.startswith("/") else {"lease": timedelta(seconds=2)}
+    store = store_of(place, Path(name).with_suffix(".spool.db"), **settings)
+    async with Kernel(role="auto", store=store, drain=timedelta(0)) as kernel:
         issuer = Issuer(kernel, Path(name).name, Path(notes))
         for number in range(int(count)):
             await issuer.issue(number)

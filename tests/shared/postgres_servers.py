@@ -51,8 +51,9 @@ class PostgresServer(Server):
         self._programs = programs
         self.data = folder / "data"
 
-    def dsn(self, database: str = "postgres", user: str = OWNER) -> str:
-        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+    def dsn(self, database: str = "postgres", user: str = OWNER, *, port: int | None = None) -> str:
+        """Return an address; `port` may be that of a proxy."""
+        return f"postgresql://{user}@127.0.0.1:{port or self.port}/{database}"
 
     def initialize(self) -> None:
         """Make an empty cluster, which takes a second."""

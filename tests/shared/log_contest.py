@@ -1,4 +1,4 @@
-"""Several processes that contend for one log in MongoDB, each behind its own proxy, and what is known of them."""
+"""Several processes that contend for one log on a server, each behind its own proxy, and what is known of them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import mongo_contender
-from gnomon_mongo.drivers import Driver
+import log_contender
+from gnomon.errors import NoLogError
+from gnomon.ports import Store
+from log_places import LogServer, make_database, place_on, store_of
 from proxies import Proxy, proxied
-from servers import MongoServer, eventually
+from servers import eventually
 
 LEASE_S = 1.5
 PATIENCE = 240.0
@@ -29,11 +31,10 @@ SKEWS_S = (-300.0, 300.0, 0.0)
 class Contender:
     """One of the processes, behind its own proxy."""
 
-    def __init__(self, name: str, proxy: Proxy, database: str, folder: Path, skew_s: float) -> None:
+    def __init__(self, name: str, proxy: Proxy, place: str, folder: Path, skew_s: float) -> None:
         self.name, self.proxy = name, proxy
-        uri = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
-        spool, script = folder / f"{name}.db", mongo_contender.__file__
-        values = (uri, database, name, spool, folder / "notes", LEASE_S, skew_s)
+        spool, script = folder / f"{name}.db", log_contender.__file__
+        values = (place, name, spool, folder / "notes", LEASE_S, skew_s)
         self._command = [sys.executable, script, *map(str, values)]
         self._output = (folder / f"{name}.log").open("ab")
         self.start()
@@ -117,24 +118,55 @@ class Notes:
                 self.terms[seen.position] = (name, seen.seconds)
 
 
-class Contest:
-    """The contenders on one database, and their notes."""
+class Observer:
+    """Reads the log on the server itself."""
 
-    def __init__(self, contenders: list[Contender], notes: Notes, database: Any) -> None:
-        self.contenders, self.notes, self.database = contenders, notes, database
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._is_open = False
+        self.head = 0
+        self.first = 0  # of the newest term
+        self.leader = ""  # the node of that kernel
+
+    async def read(self) -> None:
+        """Read on, if there is a log."""
+        if not self._is_open:
+            try:
+                await self._store.open(read_only=True)
+            except NoLogError:
+                return
+            self._is_open = True
+        while self.head < await self._store.head():
+            for event in await self._store.read(self.head):
+                self.head = event.position
+                if event.type == "kernel_started":
+                    self.first, self.leader = event.position, event.node
+
+    async def close(self) -> None:
+        await self._store.close()
+
+
+class Contest:
+    """The contenders on one log, their notes, and what is in the log."""
+
+    def __init__(self, contenders: list[Contender], notes: Notes, observer: Observer, place: str) -> None:
+        self.contenders, self.notes, self.place = contenders, notes, place
+        self._observer = observer
 
     async def leader(self) -> Contender | None:
         """Return the contender whose term is the newest, None where that process is gone."""
-        return self._of((await self._newest({"type": "kernel_started"})).get("node", ""))
+        await self._observer.read()
+        node = self._observer.leader
+        return next((one for one in self.contenders if node.startswith(one.prefix)), None)
 
     async def ready(self) -> Contender:
         """Wait until a contender leads and all others follow it, and return the leader."""
         found: list[Contender] = []
 
         async def is_ready() -> bool:
-            first = await self._newest({"type": "kernel_started"})
-            leader = self._of(first.get("node", ""))
-            if leader is not None and all(self.has_seen(one, first["_id"] + 1) for one in self.contenders):
+            leader = await self.leader()
+            after = self._observer.first + 1
+            if leader is not None and all(self.has_seen(one, after) for one in self.contenders):
                 found.append(leader)
             return bool(found)
 
@@ -159,34 +191,29 @@ class Contest:
         await eventually(is_there, PATIENCE)
 
     async def head(self) -> int:
-        return int((await self._newest({})).get("_id", 0))
-
-    async def _newest(self, where: dict[str, Any]) -> dict[str, Any]:
-        events = self.database.scheduler_events
-        found = await events.find({"_id": {"$gt": 0}, **where}).sort("_id", -1).limit(1).to_list(1)
-        return found[0] if found else {}
-
-    def _of(self, node: str) -> Contender | None:
-        return next((one for one in self.contenders if node.startswith(one.prefix)), None)
+        await self._observer.read()
+        return self._observer.head
 
 
 @asynccontextmanager
-async def contest_of(count: int, server: MongoServer, folder: Path) -> AsyncIterator[Contest]:
-    """Start so many contenders on their own database, which has the name of their folder."""
+async def contest_of(count: int, server: LogServer, folder: Path) -> AsyncIterator[Contest]:
+    """Start so many contenders on their own log, whose database has the name of their folder."""
     folder.mkdir()
     name = f"contended-{folder.name}"
+    make_database(server, name)
     async with AsyncExitStack() as stack:
-        client: Any = Driver("pymongo").connect(server.uri, tz_aware=True)
-        stack.push_async_callback(client.close)
+        place = place_on(server, name)
+        observer = Observer(store_of(place, folder / "observer.db"))
+        stack.push_async_callback(observer.close)
         notes = Notes(folder / "notes")
         stack.callback(notes.close)
         contenders = []
         for one, skew_s in zip("abc"[:count], SKEWS_S, strict=False):
-            proxy = await stack.enter_async_context(proxied(server.uri))
-            contenders.append(Contender(one, proxy, name, folder, skew_s))
+            proxy = await stack.enter_async_context(proxied(f"127.0.0.1:{server.port}"))
+            contenders.append(Contender(one, proxy, place_on(server, name, proxy.port), folder, skew_s))
             stack.callback(contenders[-1].close)
         try:
-            yield Contest(contenders, notes, client[name])
+            yield Contest(contenders, notes, observer, place)
         except BaseException:
             for contender in contenders:
                 await contender.print_tasks()

@@ -1,6 +1,6 @@
-"""A process whose kernel leads a log in MongoDB where nobody does, else follows; tests cut, delay, stop and kill it.
+"""A process whose kernel leads a log on a server where nobody does, else follows; tests cut, delay, stop and kill it.
 
-Usage: python mongo_contender.py URI DATABASE NAME SPOOL NOTES LEASE_S SKEW_S
+Usage: python log_contender.py PLACE NAME SPOOL NOTES LEASE_S SKEW_S, where PLACE is one of log_places
 
 It appends what it does to the file NOTES, as lines `[kind, name, seconds, ...]`: each body that begins, each event that
 was acknowledged while it led, each event that a viewer in it saw in any role, each order that it gave, and the answer.
@@ -28,9 +28,8 @@ from gnomon.domain.events import Event
 from gnomon.durations import Duration
 from gnomon.errors import GnomonError
 from gnomon.hookspecs import hookimpl
-from gnomon_mongo import MongoStore
-from gnomon_mongo.drivers import Driver
 from gnomon_shared_log import lease_holder
+from log_places import store_of
 
 ORDER_INTERVAL_S = 0.8
 
@@ -106,10 +105,14 @@ def jobs(notes: Notes) -> list[Job]:
     return [*timed, Job(id="ordered", func=ordered, overlap="queue")]
 
 
-async def take_part(uri: str, database: str, notes: Notes, spool: str, lease_s: float, clock: SkewedClock) -> None:
+async def take_part(place: str, notes: Notes, spool: str, lease_s: float, clock: SkewedClock) -> None:
     """Lead or follow, and order runs, until the process ends."""
-    limits = {"timeout": timedelta(seconds=lease_s / 2), "patience": timedelta(0), "lease": timedelta(seconds=lease_s)}
-    store = MongoStore(uri, database, driver=Driver("pymongo"), spool=spool, **limits)  # type: ignore[arg-type]
+    limits: dict[str, Any] = {
+        "timeout": timedelta(seconds=lease_s / 2),
+        "patience": timedelta(0),
+        "lease": timedelta(seconds=lease_s),
+    }
+    store = store_of(place, Path(spool), **limits)
     plugins = {"notes": notes, "viewer": Viewer(notes)}
     kernel = Kernel(store=store, jobs=jobs(notes), plugins=plugins, clock=clock, node=notes.name, drain=timedelta(0))
     async with kernel:
@@ -129,7 +132,7 @@ def print_tasks() -> None:
         task.print_stack()
 
 
-async def main(uri: str, database: str, name: str, spool: str, path: str, lease_s: str, skew_s: str) -> None:
+async def main(place: str, name: str, spool: str, path: str, lease_s: str, skew_s: str) -> None:
     setattr(lease_holder, "_place", lambda _: None)  # noqa: B010 - as on another machine
     logging.basicConfig(format="%(asctime)s.%(msecs)03d %(message)s", datefmt="%H:%M:%S", level=logging.INFO)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, print_tasks)
@@ -137,7 +140,7 @@ async def main(uri: str, database: str, name: str, spool: str, path: str, lease_
     for number in range(10_000):
         notes = Notes(Path(path), f"{name}.{os.getpid()}.{number}")
         try:
-            await take_part(uri, database, notes, spool, float(lease_s), clock)
+            await take_part(place, notes, spool, float(lease_s), clock)
         except GnomonError as exc:
             notes.write("failed", str(exc))
             await asyncio.sleep(0.2)

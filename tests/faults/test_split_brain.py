@@ -1,13 +1,13 @@
-"""Two and three kernels on one log in MongoDB: whatever is cut, delayed, stopped or killed, one of them leads.
+"""Two and three kernels on one log on a server: whatever is cut, delayed, stopped or killed, one of them leads.
 
 Two contests run at once, one of two processes and one of three, whose clocks are five minutes slow, five minutes fast
-and right. What a round does follows from a seed. A contest has five rounds: the server of the tests reads a whole log
-where MongoDB looks into an index, so in a longer one it would have time for nothing else. The short form has one
+and right. What a round does follows from a seed. A contest has five rounds: the tests' MongoDB reads a whole log where
+a real one looks into an index, so in a longer one it would have time for nothing else. The short form has one
 contest of each size. The long form has five, one after the other, reports how long each take-over took, and fails where
 one took more than the lease and 1 s, so it needs a machine that is not busy:
 
     for seed in 1 2 3 4; do
-        GNOMON_TEST_FAULTS=long GNOMON_TEST_SEED=$seed pytest -s tests/faults/test_mongo_split_brain.py
+        GNOMON_TEST_FAULTS=long GNOMON_TEST_SEED=$seed pytest -s tests/faults/test_split_brain.py
     done
 """
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -25,13 +25,12 @@ from typing import NamedTuple
 
 import pytest
 
+from contest_checks import check_notes
 from fault_runs import IS_LONG, rounds, seed
-from gnomon.domain.events import Event
 from gnomon.testing.log_checks import check_store
-from gnomon_mongo import MongoStore
-from gnomon_mongo.drivers import Driver
-from mongo_contest import FAULTS, LEASE_S, PATIENCE, Contender, Contest, Notes, Seen, contest_of, cut
-from servers import MongoServer, eventually, find_mongo
+from log_contest import FAULTS, LEASE_S, PATIENCE, Contender, Contest, contest_of, cut
+from log_places import LogServer, server_of, store_of
+from servers import eventually
 
 ROUNDS = 5
 """Of each contest."""
@@ -49,17 +48,14 @@ class TakeOver(NamedTuple):
     body_s: float
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[MongoServer]:
-    (tmp_path / "server").mkdir()
-    server = MongoServer(find_mongo(), tmp_path / "server")
-    server.start()
-    yield server
-    server.clean_up()
+@pytest.fixture(params=["mongo"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LogServer]:
+    with server_of(request.param, tmp_path / "server") as server:
+        yield server
 
 
 @pytest.mark.timeout(600 + CONTESTS * ROUNDS * 60)
-async def test_one_kernel_leads_at_a_time_whatever_happens_to_it(server: MongoServer, tmp_path: Path) -> None:
+async def test_one_kernel_leads_at_a_time_whatever_happens_to_it(server: LogServer, tmp_path: Path) -> None:
     measured: list[TakeOver] = []
     chances = {count: random.Random(f"{seed()} {count}") for count in (2, 3)}
     for number in range(CONTESTS):
@@ -74,7 +70,7 @@ async def test_one_kernel_leads_at_a_time_whatever_happens_to_it(server: MongoSe
         assert [one for one in measured if one.term_s > PROMISED_S] == []
 
 
-async def play(count: int, first: int, server: MongoServer, folder: Path, chance: random.Random) -> list[TakeOver]:
+async def play(count: int, first: int, server: LogServer, folder: Path, chance: random.Random) -> list[TakeOver]:
     """Play the rounds of one contest, check what is left, and return the take-overs that count."""
     async with contest_of(count, server, folder) as contest:
         measured = [await play_round(contest, first + number, chance) for number in range(ROUNDS)]
@@ -84,10 +80,9 @@ async def play(count: int, first: int, server: MongoServer, folder: Path, chance
         for contender in contest.contenders:
             contender.kill()
         contest.notes.read()
-        async with MongoStore(server.uri, contest.database.name, driver=Driver("pymongo"), spool=folder / "s") as store:
+        async with store_of(contest.place, folder / "s") as store:
             log = await check_store(store)  # no fire has two outcomes, no position is missing, each view is right
-            assert await store.differences() == []
-        check(log, contest.notes)
+        check_notes(log, contest.notes)
     return [one for one in measured if one is not None]
 
 
@@ -142,38 +137,3 @@ def report(measured: Sequence[TakeOver]) -> None:
     for fault, found in sorted(by_fault.items()):
         terms, bodies = sorted(one.term_s for one in found), sorted(one.body_s for one in found)
         print(f"{fault:14} {len(found):3} times, terms {terms}, bodies {bodies}")
-
-
-def check(log: Sequence[Event], notes: Notes) -> None:
-    """Check what the processes noted against the log, which several of them wrote."""
-    began = Counter(run for _, _, run in notes.began)
-    assert [run for run, times in began.items() if times > 1] == []  # no body twice for one execution
-    started = {event.stream for event in log if event.type == "started"}
-    assert began.keys() <= started
-    check_seen(log, notes.acknowledged)
-    assert len(notes.acknowledged) > len(started)
-    assert len(notes.seen) > 1
-    for seen in notes.seen.values():
-        check_seen(log, seen)
-        positions = [one.position for one in seen]
-        assert positions == list(range(positions[0], positions[0] + len(positions)))  # each event once, in every role
-    check_terms(log)
-    runs = Counter(event.stream for event in log if event.type == "scheduled" and event.job_id == "ordered")
-    assert set(notes.ordered.values()) <= runs.keys()  # what was answered is in the log
-    assert len(set(notes.ordered.values())) == len(notes.ordered)
-    assert len(runs) <= len(notes.orders)  # no order was carried out twice
-
-
-def check_seen(log: Sequence[Event], seen: Sequence[Seen]) -> None:
-    """Check that what a process has seen is what the log has at that position."""
-    others = [one for one in seen if (log[one.position - 1].stream, log[one.position - 1].type) != one[2:]]
-    assert others == []
-
-
-def check_terms(log: Sequence[Event]) -> None:
-    """Check that nobody writes after another kernel has begun to lead."""
-    leader = ""
-    for event in log:
-        if event.type == "kernel_started":
-            leader = event.node
-        assert event.node == leader, f"{event.node} wrote event {event.position} in the term of {leader}"

@@ -1,0 +1,64 @@
+"""Logs of every kind, each named by one text: the path of a SQLite log, or the URI of a database on a server."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import psycopg
+
+from gnomon.ports import Store
+from gnomon_sqlite import SqliteStore
+from postgres_servers import PostgresServer, find_postgres, make_folder
+from servers import MongoServer, find_mongo
+
+LogServer: TypeAlias = MongoServer | PostgresServer
+
+
+def store_of(place: str, spool: Path, *, driver: str = "pymongo", **settings: Any) -> Store:
+    """Return the store of a log; a store on a server has the file `spool`, and other settings of its class.
+
+    `driver` is that of MongoDB, which has two.
+    """
+    if place.startswith("mongodb://"):
+        from gnomon_mongo import MongoStore
+        from gnomon_mongo.drivers import Driver
+
+        return MongoStore(place, driver=Driver("motor" if driver == "motor" else "pymongo"), spool=spool, **settings)
+    return SqliteStore(Path(place))
+
+
+@contextmanager
+def server_of(kind: str, folder: Path) -> Iterator[LogServer]:
+    """Run a server of this kind for the block."""
+    server: LogServer
+    if kind == "postgres":
+        folder = make_folder()  # another user runs it
+        postgres = server = PostgresServer(find_postgres(), folder)
+        postgres.initialize()
+    else:
+        folder.mkdir()
+        server = MongoServer(find_mongo(), folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.clean_up()
+        shutil.rmtree(folder)
+
+
+def make_database(server: LogServer, name: str) -> None:
+    """Make an empty database where the server does not make it when something is written there."""
+    if isinstance(server, PostgresServer):
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}" STRATEGY file_copy')
+
+
+def place_on(server: LogServer, name: str, port: int | None = None) -> str:
+    """Return the place of the log in a database, for a client that connects to this port, such as that of a proxy."""
+    if isinstance(server, PostgresServer):
+        return server.dsn(name, port=port)
+    return f"mongodb://127.0.0.1:{port or server.port}/{name}?directConnection=true"
