@@ -8,6 +8,7 @@ those that were left out.
 from __future__ import annotations
 
 import functools
+import inspect
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
@@ -118,18 +119,20 @@ class RefusedActs:
 def refusable(
     action: str,
 ) -> Callable[[Callable[Concatenate[Self_, P], Awaitable[R]]], Callable[Concatenate[Self_, P], Coroutine[Any, Any, R]]]:
-    """Record the act of an operator that a command refuses; its first argument is the job or execution."""
+    """Record the act of an operator that a command refuses; its first parameter is the job or execution."""
 
     def decorate(
         method: Callable[Concatenate[Self_, P], Awaitable[R]],
     ) -> Callable[Concatenate[Self_, P], Coroutine[Any, Any, R]]:
+        subject = list(inspect.signature(method).parameters)[1]
+
         @functools.wraps(method)
         async def call(self: Self_, /, *args: P.args, **kwargs: P.kwargs) -> R:
             try:
                 return await method(self, *args, **kwargs)
             except REFUSALS as exc:
                 if isinstance(actor := kwargs.get("actor"), str):
-                    await self.note_refused(action, actor, exc, args[0] if args else None)
+                    await self.note_refused(action, actor, exc, args[0] if args else kwargs.get(subject))
                 raise
 
         return call

@@ -1,0 +1,173 @@
+"""What an application orders in its own transaction, before it is placed: rows of the table `transactional_orders`.
+
+`call` is a method of KernelApi. `arguments` are those of that method by name, without `job_id`, which is a column. The
+kernel that leads adds what depends on the order: its key, its actor, and whether it may name any function
+(transactional_receiver.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from gnomon.domain.execution import manual_execution_id
+from gnomon.domain.job_order import JobOrder
+from gnomon.domain.orders import new_order_id
+from gnomon.domain.run_order import RunOrder, WhenFull
+from gnomon.errors import IdempotencyKeyError, JobError
+from gnomon.jobs.durable import check_durable
+from gnomon.jobs.job import Job
+from gnomon.jobs.plain_functions import job_of
+from gnomon.orders.calls import write_order
+from gnomon.safe_text import safe_repr
+
+OrderCall: TypeAlias = Literal["trigger", "order_job", "cancel"]
+OutcomeState: TypeAlias = Literal["pending", "done", "refused", "expired"]
+LONGEST_KEY = 255
+
+
+class PlacedOrder(msgspec.Struct, frozen=True):
+    """An order that exists as soon as the transaction commits, and never if it does not.
+
+    `id` finds its outcome: `order_outcome`. `execution_id` is the run that a trigger makes, known ahead; a job with
+    `debounce` may join the order to another run, which the outcome then names. It is None for orders about jobs.
+    """
+
+    id: str
+    job_id: str | None = None
+    execution_id: str | None = None
+
+
+class OrderOutcome(msgspec.Struct, frozen=True):
+    """The outcome of an order.
+
+    `state` is "pending" until a kernel that leads has carried it out; then "done", "refused" where the kernel has
+    refused it, with the class of its `error` and the `problem` as text, or "expired" where it came too late.
+    `execution_id` is the run that a trigger has made, or the one that had its key before. `placed_by` is the role of
+    the database that has placed it.
+    """
+
+    id: str
+    state: OutcomeState
+    execution_id: str | None
+    error: str | None
+    problem: str | None
+    placed: datetime
+    placed_by: str
+    answered: datetime | None
+
+
+class NewOrder(msgspec.Struct, frozen=True):
+    """A row that is to be inserted. `expires_s` are seconds from then on."""
+
+    call: OrderCall
+    job_id: str | None
+    arguments: str
+    expires_s: float | None
+    key: str | None = None
+    actor: str | None = None
+    id: str = msgspec.field(default_factory=new_order_id)
+
+    def placed(self, role: str) -> PlacedOrder:
+        """Return the order as its transaction has it; `role` is that of the database which has placed it."""
+        run = None
+        if self.call == "trigger" and self.job_id is not None:
+            actor, key = actor_of(self.actor, role), self.key if self.key is not None else self.id
+            run = manual_execution_id(self.job_id, _UNUSED, key, actor)
+        return PlacedOrder(self.id, self.job_id, run)
+
+
+_UNUSED = datetime.fromtimestamp(0, UTC)
+"""The time of a run that has a key is not a part of its id."""
+
+
+def actor_of(actor: str | None, role: str) -> str:
+    """Return the actor of an order: the one that it names, or the role of the database."""
+    return actor if actor is not None else f"postgresql:{role}"
+
+
+def run_order(
+    order: RunOrder, actor: str | None, when_full: WhenFull, expires_in: timedelta | None, triggered_by: str | None
+) -> NewOrder:
+    """Return the order that triggers a job; JobError for arguments that are not JSON, IdempotencyKeyError."""
+    _expect_key(order.idempotency_key)
+    arguments = {
+        "kwargs": order.kwargs,
+        "labels": order.labels,
+        "force": order.force,
+        "actor": actor,
+        "idempotency_key": order.idempotency_key,
+        "when_full": when_full,
+        "triggered_by": triggered_by,
+    }
+    return _new_order("trigger", order.job_id, arguments, expires_in, order.idempotency_key, actor)
+
+
+def addition(
+    job: Job | Callable[..., Any] | str, keys: Mapping[str, Any], order: Mapping[str, Any], *, replace: bool
+) -> NewOrder:
+    """Return the order that adds a job; JobError for one that the log could not bring back. See `job_order`."""
+    declared = job_of(job, keys)
+    check_durable(declared)
+    definition = {key: value for key, value in declared.definition().items() if key != "id"}
+    return job_order("replace" if replace else "add", declared.id, definition, **order)
+
+
+def job_order(
+    how: Literal["add", "replace", "remove"],
+    job_id: str,
+    keys: Mapping[str, Any],
+    *,
+    owner: str | None = None,
+    actor: str | None = None,
+    reason: str | None = None,
+    key: str | None = None,
+    expires_in: timedelta | None = None,
+) -> NewOrder:
+    """Return the order that adds, replaces or removes a job."""
+    _expect_key(key)
+    order = JobOrder(how=how, job_id=job_id, keys=dict(keys), owner=owner)
+    arguments = {"order": order, "idempotency_key": key, "actor": actor, "reason": reason}
+    return _new_order("order_job", job_id, arguments, expires_in, key, actor)
+
+
+def cancellation(execution_id: str, actor: str | None, reason: str | None, expires_in: timedelta | None) -> NewOrder:
+    """Return the order that cancels a run."""
+    arguments = {"execution_id": execution_id, "actor": actor, "reason": reason}
+    return _new_order("cancel", None, arguments, expires_in, None, actor)
+
+
+def columns_of(orders: Iterable[NewOrder]) -> list[list[Any]]:
+    """Return the columns of the rows: id, call, job, arguments, seconds until the order expires."""
+    rows = [(one.id, one.call, one.job_id, one.arguments, one.expires_s) for one in orders]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _new_order(
+    call: OrderCall,
+    job_id: str | None,
+    arguments: dict[str, Any],
+    expires_in: timedelta | None,
+    key: str | None,
+    actor: str | None,
+) -> NewOrder:
+    if job_id is not None and (type(job_id) is not str or not job_id.isprintable()):
+        raise JobError(f"expected the id of a job, got {safe_repr(job_id)}")
+    given = {name: value for name, value in arguments.items() if value is not None}
+    first = (job_id,) if call == "trigger" else ()
+    written = msgspec.json.decode(write_order(call, *first, **given).arguments)
+    written.pop("job_id", None)
+    expires_s = None if expires_in is None else expires_in.total_seconds()
+    return NewOrder(call, job_id, msgspec.json.encode(written).decode(), expires_s, key, actor)
+
+
+def _expect_key(key: object) -> None:
+    if key is None or (isinstance(key, str) and 0 < len(key) <= LONGEST_KEY and key.isprintable()):
+        return
+    raise IdempotencyKeyError(
+        f"an idempotency key is text of 1 to {LONGEST_KEY} printable characters, got {safe_repr(key)}; a UUID is a "
+        "good key"
+    )

@@ -1,0 +1,331 @@
+"""Orders in the transactions of applications, from the side of the kernel that leads: the outcome of each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from structlog.testing import capture_logs
+
+import gnomon_postgres
+from gnomon import Job, Kernel
+from gnomon.domain.orders import Answer, Order, OrderError
+from gnomon.domain.records import ActionQuery, ExecutionQuery
+from gnomon.errors import UnknownJobError
+from gnomon.orders.serving import AnsweredOrders
+from gnomon.stores.memory import MemoryStore
+from gnomon_postgres import OrderOutcome, PlacedOrder, migrations
+from gnomon_postgres.server import Server
+from gnomon_postgres.transactional_receiver import TransactionalReceiver
+from gnomon_shared_log.lease_row import Term
+
+Connection = psycopg.AsyncConnection[Any]
+Handler = Callable[[Order], Awaitable[Answer]]
+TERM = Term("this kernel", 7)
+
+
+async def greet(name: str = "nobody") -> str:
+    """Return a greeting."""
+    return f"hello {name}"
+
+
+class Gate:
+    """A body that waits until it may end."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+
+    async def __call__(self) -> None:
+        await self.open.wait()
+
+
+@pytest.fixture
+async def server(dsn: str) -> AsyncIterator[Server]:
+    """Provide a database with a log, which this kernel leads."""
+    server = Server(dsn, "gnomon", 30.0)
+    await server.connect()
+    await migrations.prepare(server)
+    await lead(server, TERM)
+    yield server
+    await server.close()
+
+
+async def lead(server: Server, term: Term) -> None:
+    """Write the term of the kernel that leads."""
+    async with server.writing() as connection:
+        await connection.execute("UPDATE {schema}.lease SET owner = %s, epoch = %s", (term.owner, term.epoch))
+
+
+@pytest.fixture
+async def application(server: Server, dsn: str) -> AsyncIterator[Connection]:
+    """Provide the connection of an application, which begins transactions by itself."""
+    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+        yield connection
+
+
+@pytest.fixture
+def gate() -> Gate:
+    return Gate()
+
+
+@pytest.fixture
+async def kernel(gate: Gate) -> AsyncIterator[Kernel]:
+    """Provide the kernel that leads; its log is in memory, and outlives what these tests do to the receiver."""
+    jobs = [
+        Job(id="greet", func=greet),
+        Job(id="narrow", func=gate, max_instances=1, overlap="queue", queue_limit=1),
+        Job(id="paused", func=greet, paused=True),
+    ]
+    async with Kernel(store=MemoryStore(), jobs=jobs, allow_functions=["json:*"]) as kernel:
+        yield kernel
+        gate.open.set()
+
+
+def receiver_of(server: Server, handler: Handler, term: Term = TERM) -> TransactionalReceiver:
+    return TransactionalReceiver(server, lambda: term, handler)
+
+
+@pytest.fixture
+def receiver(server: Server, kernel: Kernel) -> TransactionalReceiver:
+    """Provide the receiver of the kernel."""
+    return receiver_of(server, AnsweredOrders(kernel, {}).answer)
+
+
+async def outcome_of(application: Connection, order: PlacedOrder) -> OrderOutcome:
+    outcome = await gnomon_postgres.order_outcome(application, order.id)
+    await application.rollback()
+    assert outcome is not None
+    return outcome
+
+
+async def test_a_committed_order_is_one_run_whose_id_was_known(
+    application: Connection, kernel: Kernel, receiver: TransactionalReceiver
+) -> None:
+    gone = await gnomon_postgres.trigger(application, "greet")
+    await application.rollback()
+    order = await gnomon_postgres.trigger(application, "greet", kwargs={"name": "Ada"}, labels={"a": "b"})
+    assert await receiver.carry_out_some() == 0
+    await application.commit()
+
+    assert await receiver.carry_out_some() == 1
+    assert await receiver.carry_out_some() == 0
+
+    assert order.execution_id is not None
+    run = await kernel.wait(order.execution_id)
+    assert (run.return_value, run.labels, run.actor) == ("hello Ada", {"a": "b"}, "postgresql:gnomon")
+    outcome = await outcome_of(application, order)
+    assert (outcome.state, outcome.execution_id, outcome.problem) == ("done", run.id, None)
+    assert outcome.answered is not None
+    assert outcome.answered > outcome.placed
+    assert await gnomon_postgres.order_outcome(application, gone.id) is None
+    assert [one.id for one in (await kernel.executions(ExecutionQuery())).items] == [run.id]
+
+
+async def test_an_order_whose_answer_was_not_written_is_not_done_twice(
+    server: Server, application: Connection, kernel: Kernel, receiver: TransactionalReceiver
+) -> None:
+    placed = [
+        await gnomon_postgres.trigger(application, "greet", kwargs={"name": "Ada"}),
+        await gnomon_postgres.add_job(application, "json:dumps", id="dump", tags=["x"]),
+        await gnomon_postgres.remove_job(application, "dump"),
+    ]
+    await application.commit()
+    await lead(server, Term("the next kernel", 8))
+    assert await receiver.carry_out_some() == 0  # carried out, and not answered: this kernel leads no longer
+    assert {(await outcome_of(application, order)).state for order in placed} == {"pending"}
+
+    again = receiver_of(server, AnsweredOrders(kernel, {}).answer, Term("the next kernel", 8))
+    assert await again.carry_out_some() == 3
+
+    assert [(await outcome_of(application, order)).state for order in placed] == ["done"] * 3
+    assert len((await kernel.executions(ExecutionQuery())).items) == 1
+    acts = await kernel.actions(ActionQuery(job_id="dump"))
+    assert [act.action for act in acts.items] == ["remove", "add"]
+
+
+async def test_an_order_that_the_kernel_refuses_can_be_found(
+    application: Connection, kernel: Kernel, receiver: TransactionalReceiver
+) -> None:
+    unknown = await gnomon_postgres.trigger(application, "no such job")
+    wrong = await gnomon_postgres.trigger(application, "greet", kwargs={"age": 7})
+    second = await gnomon_postgres.cancel(application, "0" * 24)
+    await application.commit()
+    with capture_logs() as logs:
+        assert await receiver.carry_out_some() == 3
+
+    outcome = await outcome_of(application, unknown)
+    assert (outcome.state, outcome.error) == ("refused", "UnknownJobError")
+    assert outcome.problem == str(UnknownJobError("no such job"))
+    assert (await outcome_of(application, wrong)).error == "JobError"
+    assert (await outcome_of(application, second)).error == "UnknownExecutionError"
+    warnings = [one for one in logs if one["event"] == "an order of a transaction was refused"]
+    assert [one["order"] for one in warnings] == [unknown.id, wrong.id, second.id]
+    history = await kernel.actions(ActionQuery())
+    assert {(act.actor, act.job_id) for act in history.items} >= {("postgresql:gnomon", "no such job")}
+
+
+async def test_orders_of_one_key_make_one_run(
+    application: Connection, kernel: Kernel, receiver: TransactionalReceiver
+) -> None:
+    first = await gnomon_postgres.trigger(application, "greet", key="invoice 7")
+    second = await gnomon_postgres.trigger(application, "greet", key="invoice 7")
+    other = await gnomon_postgres.trigger(application, "greet", kwargs={"name": "x"}, key="invoice 7")
+    of_ada = await gnomon_postgres.trigger(application, "greet", key="invoice 7", actor="ada")
+    await application.commit()
+    await receiver.carry_out_some()
+
+    assert first.execution_id == second.execution_id == (await outcome_of(application, second)).execution_id
+    assert (await outcome_of(application, other)).error == "IdempotencyKeyError"
+    assert {one.id for one in (await kernel.executions(ExecutionQuery())).items} == {
+        first.execution_id,
+        of_ada.execution_id,
+    }
+
+
+async def test_orders_of_a_transaction_are_carried_out_one_after_the_other(
+    application: Connection, kernel: Kernel, receiver: TransactionalReceiver
+) -> None:
+    await gnomon_postgres.add_job(application, "json:dumps", id="dump", kwargs={"obj": [1]})
+    run = await gnomon_postgres.trigger(application, "dump")
+    narrow = [await gnomon_postgres.trigger(application, "narrow") for _ in range(2)]
+    cancelled = await gnomon_postgres.cancel(application, narrow[1].execution_id or "", reason="why")
+    await gnomon_postgres.remove_job(application, "dump")
+    await application.commit()
+    await receiver.carry_out_some()
+
+    assert run.execution_id is not None
+    assert (await kernel.wait(run.execution_id)).return_value == "[1]"
+    assert (await outcome_of(application, cancelled)).execution_id == narrow[1].execution_id
+    assert (await kernel.execution(narrow[1].execution_id or "")).status == "cancelled"
+    assert "dump" not in {view.job.id for view in await kernel.jobs()}
+
+
+async def test_an_order_waits_for_room_in_a_queue_and_holds_up_no_other_job(
+    application: Connection, kernel: Kernel, receiver: TransactionalReceiver, gate: Gate
+) -> None:
+    narrow = [await gnomon_postgres.trigger(application, "narrow") for _ in range(3)]
+    refused = await gnomon_postgres.trigger(application, "narrow", when_full="raise")
+    missed = await gnomon_postgres.trigger(application, "narrow", when_full="miss")
+    cancelled = await gnomon_postgres.cancel(application, narrow[2].execution_id or "")
+    other = await gnomon_postgres.trigger(application, "greet")
+    await application.commit()
+    await receiver.carry_out_some()
+
+    states = [(await outcome_of(application, order)).state for order in (*narrow, refused, missed, cancelled, other)]
+    assert states == ["done", "done", "pending", "refused", "done", "pending", "done"]
+    assert (await kernel.execution(missed.execution_id or "")).status == "missed"
+    assert receiver.retry_s is not None
+    gate.open.set()
+    while (await outcome_of(application, cancelled)).state == "pending":
+        await receiver.carry_out_some()
+        await asyncio.sleep(receiver.retry_s or 0)
+    assert (await outcome_of(application, narrow[2])).state == "done"
+    assert receiver.retry_s is None
+
+
+async def test_an_order_expires_only_if_it_says_so(
+    application: Connection, kernel: Kernel, receiver: TransactionalReceiver
+) -> None:
+    late = await gnomon_postgres.trigger(application, "greet", expires_in=timedelta(0))
+    patient = await gnomon_postgres.trigger(application, "greet")
+    await application.execute("UPDATE gnomon.transactional_orders SET placed = placed - interval '1 year'")
+    await application.commit()
+    await receiver.carry_out_some()
+
+    assert (await outcome_of(application, late)).state == "expired"
+    assert (await outcome_of(application, patient)).state == "done"
+    assert [one.id for one in (await kernel.executions(ExecutionQuery())).items] == [patient.execution_id]
+
+
+async def test_a_paused_job_runs_once_and_stays_paused(
+    application: Connection, kernel: Kernel, receiver: TransactionalReceiver
+) -> None:
+    order = await gnomon_postgres.trigger(application, "paused")
+    await application.commit()
+    await receiver.carry_out_some()
+
+    assert (await kernel.wait(order.execution_id or "")).status == "success"
+    assert (await kernel.job("paused")).state.paused
+
+
+async def test_orders_of_other_roles_may_name_only_functions_that_are_allowed(
+    server: Server, application: Connection, kernel: Kernel, receiver: TransactionalReceiver
+) -> None:
+    own = await gnomon_postgres.add_job(application, "os:getcwd", id="own")
+    allowed = await gnomon_postgres.add_job(application, "json:dumps", id="allowed", kwargs={"obj": 1})
+    forbidden = await gnomon_postgres.add_job(application, "os:getcwd", id="forbidden")
+    await application.execute(
+        "UPDATE gnomon.transactional_orders SET placed_by = 'shop' WHERE id = ANY(%s)", ([allowed.id, forbidden.id],)
+    )
+    await application.commit()
+    await receiver.carry_out_some()
+
+    assert (await outcome_of(application, own)).state == (await outcome_of(application, allowed)).state == "done"
+    assert (await outcome_of(application, forbidden)).error == "FunctionNotAllowedError"
+
+
+async def test_a_trigger_of_the_database_can_place_an_order(
+    application: Connection, kernel: Kernel, receiver: TransactionalReceiver
+) -> None:
+    await application.execute("""
+        CREATE TABLE invoices (number bigint);
+        CREATE FUNCTION order_run() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                INSERT INTO gnomon.transactional_orders (call, job_id, arguments) VALUES (
+                    'trigger', 'greet', json_build_object('kwargs', json_build_object('name', NEW.number::text))
+                );
+                RETURN NEW;
+            END
+        $$;
+        CREATE TRIGGER order_run AFTER INSERT ON invoices FOR EACH ROW EXECUTE FUNCTION order_run();
+        INSERT INTO invoices VALUES (7), (8);
+    """)
+    await application.commit()
+    await receiver.carry_out_some()
+
+    runs = [await kernel.wait(one.id) for one in (await kernel.executions(ExecutionQuery())).items]
+    assert {run.return_value for run in runs} == {"hello 7", "hello 8"}
+
+
+@pytest.mark.parametrize(
+    "row", [("step_down", "a", "{}"), ("trigger", None, "{}"), ("trigger", "a", "[]")], ids=["call", "job", "arguments"]
+)
+async def test_the_database_refuses_what_no_kernel_could_carry_out(
+    row: tuple[str | None, ...], application: Connection
+) -> None:
+    insert = "INSERT INTO gnomon.transactional_orders (call, job_id, arguments) VALUES (%s, %s, %s)"
+    with pytest.raises(psycopg.errors.CheckViolation):
+        await application.execute(insert, row)
+
+
+async def test_an_order_stays_while_the_store_is_away(server: Server, application: Connection) -> None:
+    async def away(order: Order) -> Answer:
+        return Answer(error=OrderError(["gnomon.errors.DeposedError", "gnomon.errors.StoreError"], "lost the log"))
+
+    order = await gnomon_postgres.trigger(application, "greet")
+    await application.commit()
+
+    assert await receiver_of(server, away).carry_out_some() == 0
+    assert (await outcome_of(application, order)).state == "pending"
+
+
+async def test_answered_orders_are_deleted_after_30_days(
+    server: Server, application: Connection, kernel: Kernel, receiver: TransactionalReceiver
+) -> None:
+    old, new, pending = [await gnomon_postgres.trigger(application, "greet") for _ in range(3)]
+    await application.execute(
+        "UPDATE gnomon.transactional_orders SET state = 'done', answered = now() - interval '29 days' WHERE id <> %s",
+        (pending.id,),
+    )
+    await application.execute(
+        "UPDATE gnomon.transactional_orders SET answered = now() - interval '31 days' WHERE id = %s", (old.id,)
+    )
+    await application.commit()
+    await receiver.carry_out_some()
+
+    assert await gnomon_postgres.order_outcome(application, old.id) is None
+    assert {(await outcome_of(application, order)).state for order in (new, pending)} == {"done"}
