@@ -11,6 +11,7 @@ import click
 
 from gnomon.cli.input.options import config_option
 from gnomon.cli.output.console import echo
+from gnomon_shared_log.command_output import SHOWN, find_server_store, print_comparison, print_statistics
 
 if TYPE_CHECKING:
     from gnomon.domain.records import ExecutionCounts
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from gnomon_mongo.rejected_documents import Rejected
     from gnomon_mongo.store import MongoStore
 
-SHOWN = 20
-"""How many differing runs are listed."""
 OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)?")
 
 
@@ -40,25 +39,13 @@ def verify(ctx: click.Context, config: Path | None) -> None:
     import asyncio
 
     found = asyncio.run(_verify(_store(ctx, config)))
-    _print(found.statistics)
-    for execution_id in found.different[:SHOWN]:
-        echo(f"✘ {execution_id}: its view differs from its events")
-    for execution_id in found.unproved[:SHOWN]:
-        echo(f"✘ {execution_id}: the log has no event of it")
-    runs = sum(job.total for job in found.statistics)
     if found.foreign:
         from gnomon_mongo.foreign_documents import describe
 
-        echo(f"\n{describe(found.foreign)}", err=True)
-    if not found.different and not found.unproved:
-        echo(f"\nthe views of all {runs:,} runs match their events", err=True)
-        return
-    advice = "stop the kernel, then run `gnomon mongo rebuild`"
-    if found.different:
-        echo(f"\n{len(found.different):,} of {runs:,} runs differ from their events: {advice}", err=True)
-    if found.unproved:
-        echo(f"\n{len(found.unproved):,} of {runs:,} runs have no events, which would prove them", err=True)
-    ctx.exit(1)
+        echo(f"{describe(found.foreign)}\n", err=True)
+    print_comparison(found.statistics, found.different, found.unproved, "mongo")
+    if found.different or found.unproved:
+        ctx.exit(1)
 
 
 @command.command("import")
@@ -128,7 +115,7 @@ def rebuild(ctx: click.Context, config: Path | None) -> None:
     import asyncio
 
     folded, statistics = asyncio.run(_rebuild(_store(ctx, config)))
-    _print(statistics)
+    print_statistics(statistics)
     echo(f"\n{folded:,} events folded into {sum(job.total for job in statistics):,} runs", err=True)
 
 
@@ -200,21 +187,4 @@ async def _rebuild(store: MongoStore) -> tuple[int, list[ExecutionCounts]]:
 
 
 def _store(ctx: click.Context, named: Path | None) -> MongoStore:
-    from gnomon.cli.access.resolve import read_config
-    from gnomon.cli.access.stored_log import find_store
-    from gnomon.errors import ConfigError
-
-    config = read_config(ctx, named)
-    store = find_store(config)  # names the extra to install if the driver is missing
-    if "mongo" not in config.sections:
-        raise ConfigError([f"{config.source or 'the built-in example'} keeps its log in another store: {store.name}"])
-    return cast("MongoStore", store)
-
-
-def _print(statistics: list[ExecutionCounts]) -> None:
-    width = max((len(job.job_id) for job in statistics), default=0)
-    for job in statistics:
-        counts = ", ".join(f"{count:,} {status}" for status, count in job.by_status.items())
-        mean = f"; {job.average_execution_time:.3g} s on average" if job.average_execution_time is not None else ""
-        last = f"last {job.last_status} {job.last_timestamp:%Y-%m-%d %H:%M:%S} UTC"
-        echo(f"{job.job_id:{width}}  {counts}{mean}; {last}")
+    return cast("MongoStore", find_server_store(ctx, named, "mongo"))
