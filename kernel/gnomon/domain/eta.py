@@ -9,9 +9,10 @@ Three estimates of the rest, each with a low and a high end that are meant to ho
   the next run lies between the first and the last of n with probability (n - 1) / (n + 1).)
 * **progress**: at a share p the rest takes t (1 - p) / p at the pace so far. A pace is a mean over the work that is
   done, so its error shrinks with the square root of that work: PACE_ERROR / sqrt(p), up to 90 %.
-* **steps**: for each past run the sum of its durations of the steps that are left; of the current step what was left
-  of it after as long as now. That sum is scaled by the pace of this run in its completed steps, weighted by their share
-  of the time; items of the current step count as its progress.
+* **steps**: for each past run the sum of its durations of the steps that are left, those that this run has declared
+  and those that came after its current step in the past run; of the current step what was left of it after as long as
+  now. That sum is scaled by the pace of this run in its completed steps, weighted by their share of the time; items of
+  the current step count as its progress.
 
 Where past and progress are both known, the ends of the range are averaged with the weights 1 - p and p. Averaging
 percentiles in place of probabilities keeps the range as narrow as its parts (Lichtendahl, Grushka-Cockayne, Winkler:
@@ -25,7 +26,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from statistics import median
 from typing import Literal
@@ -65,7 +66,7 @@ class Eta(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PastRun(msgspec.Struct, frozen=True):
-    """The seconds that a successful run took, and those of each of its completed steps."""
+    """The seconds that a successful run took, and those of each of its completed steps, in their order."""
 
     seconds: float
     steps: dict[str, float] = {}
@@ -111,8 +112,7 @@ def _from_steps(view: ProgressView, past: Sequence[PastRun], now: datetime) -> _
     known = [one.steps for one in past if all(step.name in one.steps for step in left)]
     if not left or len(known) < ENOUGH:
         return None
-    waiting = [step.name for step in left if step.status == "pending"]
-    sums = [sum(one[name] for name in waiting) for one in known]
+    sums = [sum(_seconds_to_come(view.steps, one)) for one in known]
     rest: _Range = (0.0, 0.0)
     current = next((step for step in left if step.status == "current"), None)
     if current is not None and current.started_at is not None:
@@ -121,6 +121,16 @@ def _from_steps(view: ProgressView, past: Sequence[PastRun], now: datetime) -> _
     pace = _pace(view.steps, known, sums)
     ordered = sorted(sums)
     return (rest[0] + _at_share(ordered, LOW)) * pace, (rest[1] + _at_share(ordered, HIGH)) * pace
+
+
+def _seconds_to_come(steps: Sequence[Step], past: Mapping[str, float]) -> Iterator[float]:
+    """Yield what each step took in a past run that this run has declared, or that came after its current step then."""
+    now = {step.name: step.status for step in steps}
+    is_after = False
+    for name, seconds in past.items():
+        if now.get(name) == "pending" or (is_after and name not in now):
+            yield seconds
+        is_after = is_after or now.get(name) == "current"
 
 
 def _rest_of_step(durations: Sequence[float], spent: float, view: ProgressView) -> _Range:

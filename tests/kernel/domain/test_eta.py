@@ -109,6 +109,36 @@ def test_steps_that_are_left_count_with_their_usual_time_and_not_by_weight() -> 
     assert [eta.low, eta.high] == pytest.approx([73, 77])  # 50 % of weights would be 25 s
 
 
+@pytest.mark.parametrize(("begun", "least"), [(["current"], 95), (["completed", "current"], 85)])
+def test_steps_that_a_body_enters_one_by_one_are_expected_as_in_the_past(begun: list[str], least: float) -> None:
+    """`ctx.step("a")` says nothing about "b" and "c", which past runs had: with them the run is far from its end."""
+    view = msgspec.structs.replace(steps_of(*begun), declared=False, percent=None)
+
+    eta = rest(view, 10 * len(begun) - 5, PAST_STEPS)
+
+    assert eta is not None
+    assert eta.basis == "steps"
+    assert least - 3 < eta.low < eta.high < least + 3
+
+
+def test_a_step_that_only_some_past_runs_had_counts_for_those() -> None:
+    view = msgspec.structs.replace(steps_of("current"), declared=False, percent=None)
+
+    eta = rest(view, 5, [PastRun(10, {"a": 10.0})] * 4 + [PastRun(70, {"a": 10.0, "clean up": 60.0})] * 4)
+
+    assert eta is not None
+    assert (eta.low, eta.high) == pytest.approx((5, 65))
+
+
+def test_a_step_that_came_before_the_current_one_is_not_to_come() -> None:
+    view = msgspec.structs.replace(steps_of("current"), declared=False, percent=None)
+
+    eta = rest(view, 5, [PastRun(70, {"warm up": 60.0, "a": 10.0})] * 4)
+
+    assert eta is not None
+    assert (eta.low, eta.high) == pytest.approx((5, 5))
+
+
 def test_a_slow_run_is_slow_in_its_next_steps() -> None:
     usual, slow = (
         rest(steps_of("completed", "completed", "pending", seconds=seconds), 2 * seconds, PAST_STEPS)
