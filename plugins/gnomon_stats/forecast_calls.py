@@ -10,7 +10,7 @@ import msgspec
 from gnomon.api import JobView
 from gnomon.domain.labels import parse_label
 from gnomon_stats.forecast import LONGEST_SPAN
-from gnomon_stats.lane_calls import Moment
+from gnomon_stats.lane_calls import Moment, check_calendar, check_order
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 DEFAULT_SPAN: Final = timedelta(days=1)
@@ -24,16 +24,16 @@ class ForecastQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Refuse a period that is empty or too long."""
-        if self.since is not None and self.until is not None and self.since >= self.until:
-            raise ValueError(f"`from` ({self.since}) must be before `to` ({self.until})")
+        check_calendar(**{"from": self.since, "to": self.until})
+        check_order(self.since, self.until)
         if self.since is not None and self.until is not None and self.until - self.since > LONGEST_SPAN:
-            raise ValueError(f"a forecast covers at most {LONGEST_SPAN.days} days, from {self.since} on")
+            raise ValueError(f"a forecast covers at most {LONGEST_SPAN.days} days, from {self.since.isoformat()} on")
 
     def period(self, now: datetime) -> tuple[datetime, datetime]:
-        """Return the period without its past, which a forecast does not cover."""
+        """Return the period without its past, which a forecast does not cover; empty where all of it is."""
         since = max(self.since or now, now)
         until = self.until if self.until is not None else since + DEFAULT_SPAN
-        return since, min(until, since + LONGEST_SPAN)
+        return since, min(max(until, since), since + LONGEST_SPAN)
 
 
 class ForecastsQuery(ForecastQuery, kw_only=True, forbid_unknown_fields=True):

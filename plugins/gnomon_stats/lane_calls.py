@@ -16,6 +16,19 @@ Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
+def check_calendar(**moments: datetime | None) -> None:
+    """Raise ValueError for a moment so early or so late that periods around it leave the calendar."""
+    for name, at in moments.items():
+        if at is not None and not EARLIEST <= at <= LATEST:
+            raise ValueError(f"expected `{name}` between the years {EARLIEST:%Y} and {LATEST:%Y}, got {at.isoformat()}")
+
+
+def check_order(since: datetime | None, until: datetime | None) -> None:
+    """Raise ValueError for a period that is empty."""
+    if since is not None and until is not None and since >= until:
+        raise ValueError(f"`from` ({since.isoformat()}) must be before `to` ({until.isoformat()})")
+
+
 class LaneQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The range from `from` to `to`, by default the last 24 hours, in up to `buckets` buckets of a round width.
 
@@ -29,11 +42,8 @@ class LaneQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Refuse a range that is empty, or lies outside of the calendar."""
-        for at in (self.since, self.until):
-            if at is not None and not EARLIEST <= at <= LATEST:
-                raise ValueError(f"{at} is not between {EARLIEST:%Y} and {LATEST:%Y}")
-        if self.since is not None and self.until is not None and self.since >= self.until:
-            raise ValueError(f"`from` ({self.since}) must be before `to` ({self.until})")
+        check_calendar(**{"from": self.since, "to": self.until})
+        check_order(self.since, self.until)
 
     def range(self, now: datetime, zone: ZoneInfo) -> Buckets:
         """Return the buckets that this range has now."""

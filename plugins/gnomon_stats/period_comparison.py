@@ -17,7 +17,7 @@ from gnomon_stats.buckets import Buckets
 from gnomon_stats.cells import CANCELLED, FAILED, LATENESS, MISSED, PERIOD_ERROR, SUCCESS, Cells
 from gnomon_stats.fold import Statistics
 from gnomon_stats.job_fold import ZoneDays
-from gnomon_stats.lane_calls import Moment
+from gnomon_stats.lane_calls import Moment, check_calendar
 from gnomon_stats.lane_fold import DAY_S, LEVELS, JobLanes
 from gnomon_stats.lanes import LaneCounts, count_lane, seconds_at
 
@@ -44,13 +44,14 @@ class CompareQuery(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     jobs: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
 
     def __post_init__(self) -> None:
-        """Refuse a span that is not a duration, too short or too long."""
+        """Refuse a span that is not a duration, too short or too long, and times outside of the calendar."""
         try:
             is_valid = SHORTEST <= self.length <= LONGEST
         except ValueError:
             is_valid = False
         if not is_valid:
             raise ValueError(f'expected a `span` such as "24h" or "7d", up to {LONGEST.days}d, got {self.span!r}')
+        check_calendar(to=self.until, other_to=self.other_until)
 
     @property
     def length(self) -> timedelta:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Literal
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -45,6 +45,14 @@ class ClockChange(msgspec.Struct, frozen=True):
         return (
             f"on {self.first:%Y-%m-%d} the clocks of {self.timezone} go {direction} from {shown:%H:%M} to {then:%H:%M} "
             f"({self.before} becomes {self.after})"
+        )
+
+
+def expect_within_calendar(asked: datetime | date) -> None:
+    """Raise ValueError for a time or a day so near to an end of the calendar that some zones have no date around it."""
+    if not EARLIEST.year < asked.year < LATEST.year:
+        raise ValueError(
+            f"expected a time in the years {EARLIEST.year + 1} to {LATEST.year - 1}, got {asked.isoformat()}"
         )
 
 

@@ -23,6 +23,7 @@ from gnomon import (
     QueueFullError,
     RunOrdersError,
     StepDownError,
+    TriggerError,
     UnknownExecutionError,
     UnknownJobError,
 )
@@ -167,7 +168,7 @@ def _from_kernel(request: web.Request, exc: GnomonError) -> ApiError:
             return from_order(exc, detail)
         case PastError():
             return ApiError(problems.UNKNOWN_PAST, detail, errors=[culprit("query", "at", detail)])
-        case JobError() | IdempotencyKeyError() | QueueFullError():
+        case JobError() | TriggerError() | IdempotencyKeyError() | QueueFullError():
             return _from_trigger(exc, detail)
     return _from_outage(exc, detail)
 
@@ -204,5 +205,7 @@ def _from_trigger(exc: GnomonError, detail: str) -> ApiError:
         case IdempotencyKeyError():
             errors = [culprit("header", "Idempotency-Key", detail)]
             return ApiError(problems.IDEMPOTENCY_KEY_REUSED, detail, errors=errors)
+        case TriggerError():
+            return ApiError(problems.INVALID_ARGUMENTS, detail, errors=[culprit("body", "", detail)])
     place = exc.place if isinstance(exc, ArgumentError) else "kwargs"
     return ApiError(problems.INVALID_ARGUMENTS, detail, errors=[culprit("body", place, detail)])

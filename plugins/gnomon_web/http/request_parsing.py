@@ -13,6 +13,7 @@ from aiohttp import web
 
 from gnomon.json_depth import MAX_DEPTH, is_text_too_deep
 from gnomon.moments import relative_moment
+from gnomon.scheduling.timezones import expect_within_calendar
 from gnomon.wire.problems import (
     INVALID_BODY,
     INVALID_PARAMETER,
@@ -30,6 +31,7 @@ T = TypeVar("T")
 MERGE_PATCH = "application/merge-patch+json"
 MAX_SHOWN = 80
 """Characters of an invalid value that an error message repeats."""
+GOT = ", got "
 MOMENT = (
     "expected a time with an offset, such as 2026-01-31T18:00:00Z or 2026-01-31T18:00:00%2B08:00 (a + is a space), "
     "or one relative to now, such as -7d"
@@ -61,7 +63,8 @@ def read_text_fields(
             try:
                 values[name] = _convert(text, fields[name].type, now)
             except ValueError as exc:
-                errors.append(culprit(place, name, f"{exc}, got {text[:MAX_SHOWN]!r}"))
+                said = str(exc)
+                errors.append(culprit(place, name, said if GOT in said else f"{said}{GOT}{text[:MAX_SHOWN]!r}"))
         elif strict:
             errors.append(culprit(place, name, f"unknown parameter{_hint(name, fields)}"))
     errors += [
@@ -78,8 +81,8 @@ def read_text_fields(
 def _convert(text: str, expected: Any, now: datetime | None = None) -> Any:
     """Convert one value. msgspec's strict=False is not used: it has surprises, such as null for a number."""
     plain = _plain(expected)
-    if plain is datetime and now is not None and (moment := relative_moment(text, now)) is not None:
-        return moment
+    if plain is datetime:
+        return _moment(text, expected, now)
     value: Any = text
     if plain is int:
         if not _INTEGER.fullmatch(text):
@@ -94,7 +97,18 @@ def _convert(text: str, expected: Any, now: datetime | None = None) -> Any:
     try:
         return msgspec.convert(value, expected)
     except msgspec.ValidationError as exc:
-        raise ValueError(MOMENT if plain is datetime else _message(exc, expected)) from exc
+        raise ValueError(_message(exc, expected)) from exc
+
+
+def _moment(text: str, expected: Any, now: datetime | None) -> datetime:
+    """Convert a time, to one around which every time zone has dates: what is computed from it needs them."""
+    if now is None or (moment := relative_moment(text, now)) is None:
+        try:
+            moment = msgspec.convert(text, expected)
+        except msgspec.ValidationError as exc:
+            raise ValueError(MOMENT) from exc
+    expect_within_calendar(moment)
+    return moment
 
 
 def _plain(expected: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from contextlib import suppress
+from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
@@ -10,6 +11,8 @@ from aiohttp import web
 
 from gnomon import JobError
 from gnomon.domain.run_difference import LoggedAct
+from gnomon.moments import relative_moment
+from gnomon.scheduling.timezones import expect_within_calendar
 from gnomon.wire.explanations import ExplanationRecord, RunDifferenceRecord
 from gnomon.wire.problems import INVALID_PARAMETER
 from gnomon_web.app_keys import kernel_of
@@ -19,35 +22,33 @@ from gnomon_web.resources.parameters import Text
 
 
 class AskedTime(msgspec.Struct, kw_only=True, frozen=True):
-    """`at` is a date, which means the whole day, or an ISO 8601 time; one without an offset is in the job's zone.
+    """`at` is a date, which means the whole day, an ISO 8601 time, or one relative to now, such as "-2h".
 
-    Without it the last fire and the next one are explained.
+    A time without an offset is in the job's zone. Without `at` the last fire and the next one are explained.
     """
 
     at: Text | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is neither."""
-        _ = self.day, self.moment
+        """Refuse what is none of these."""
+        self.asked(datetime.now(UTC))
 
-    @property
-    def day(self) -> date | None:
-        """The day that is asked about."""
-        try:
-            return date.fromisoformat(self.at) if self.at is not None else None
-        except ValueError:
+    def asked(self, now: datetime) -> datetime | date | None:
+        """Return the time or the day that is asked about; ValueError."""
+        if self.at is None:
             return None
-
-    @property
-    def moment(self) -> datetime | None:
-        """The time that is asked about; ValueError."""
-        if self.at is None or self.day is not None:
-            return None
-        try:
-            return datetime.fromisoformat(self.at.replace(" ", "+"))  # a plus sign that was not escaped
-        except ValueError:
-            expected = "expected a time such as 2026-12-01T18:00+08:00, or a date such as 2026-12-01"
-            raise ValueError(f"{expected}, got {self.at!r}") from None
+        found: datetime | date | None = relative_moment(self.at, now)
+        if found is None:
+            with suppress(ValueError):
+                found = date.fromisoformat(self.at)
+        if found is None:
+            with suppress(ValueError):
+                found = datetime.fromisoformat(self.at.replace(" ", "+"))  # a plus sign that was not escaped
+        if found is None:
+            expected = "expected a time such as 2026-12-01T18:00+08:00 or -2h, or a date such as 2026-12-01"
+            raise ValueError(f"{expected}, got {self.at!r}")
+        expect_within_calendar(found)
+        return found
 
 
 class OtherRun(msgspec.Struct, kw_only=True, frozen=True):
@@ -71,7 +72,10 @@ def routes() -> list[Route]:
 
 async def explain(request: web.Request, job_id: str, query: AskedTime) -> ExplanationRecord:
     """Explain from the log why a job ran, ran late or did not run at a time, as `gnomon explain` does."""
-    return ExplanationRecord.of(await kernel_of(request).explain(job_id, query.moment, day=query.day))
+    kernel = kernel_of(request)
+    asked = query.asked(kernel.clock.now())
+    moment, day = (asked, None) if isinstance(asked, datetime) else (None, asked)
+    return ExplanationRecord.of(await kernel.explain(job_id, moment, day=day))
 
 
 async def list_changes(request: web.Request, job_id: str) -> list[LoggedAct]:

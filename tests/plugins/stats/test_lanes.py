@@ -10,7 +10,7 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -34,8 +34,10 @@ from gnomon_stats import StatsPlugin
 from gnomon_stats.cells import FAILED, SUCCESS, Cells, entry_of
 from gnomon_stats.checkpoint import CHECKPOINT, from_checkpoint, to_checkpoint
 from gnomon_stats.fold import Statistics, fold
+from gnomon_stats.forecast_calls import ForecastQuery
 from gnomon_stats.lane_calls import LaneQuery, LanesQuery
 from gnomon_stats.lanes import lanes
+from gnomon_stats.period_comparison import CompareQuery
 from gnomon_stats.verification import Recount, rebuild, verify
 from random_logs import KINDS, ends_of, history
 
@@ -240,3 +242,12 @@ async def test_a_plugin_that_is_installed_late_has_the_whole_timeline() -> None:
     edges = [found.since + n * timedelta(seconds=found.bucket_s) for n in range(found.buckets + 1)]
     check_lane(found.all, log, {"a", "b"}, edges)
     assert (found.lanes[0].job_id, found.cut.jobs) == ("a", 1)
+
+
+@pytest.mark.parametrize("query", [LaneQuery, ForecastQuery, CompareQuery])
+@pytest.mark.parametrize("year", [1, 1899, 9001, 9999])
+def test_periods_around_which_the_calendar_ends_are_refused_by_the_name_of_their_parameter(
+    query: Any, year: int
+) -> None:
+    with pytest.raises(ValueError, match="`to` between the years 1900 and 9000, got"):
+        query(until=datetime(year, 6, 1, tzinfo=UTC))

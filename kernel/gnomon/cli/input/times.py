@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, tzinfo
 import click
 
 from gnomon.moments import parse_moment
+from gnomon.scheduling.timezones import expect_within_calendar
 
 
 def parse_past_time(text: str, zone: tzinfo | None, option: str) -> datetime:
@@ -23,9 +24,9 @@ def parse_past_time(text: str, zone: tzinfo | None, option: str) -> datetime:
 def parse_day_or_time(text: str, argument: str) -> date | datetime:
     """Parse a date, which means the whole day, or an ISO 8601 time with or without an offset."""
     for parse in (date.fromisoformat, datetime.fromisoformat):
-        try:
-            return parse(text)
-        except ValueError:
-            continue
+        with suppress(ValueError):
+            found = parse(text)
+            expect_within_calendar(found)
+            return found
     expected = "expected a time such as 2026-12-01T18:00, with or without an offset, or a date such as 2026-12-01"
     raise click.BadParameter(f"{expected}, got {text!r}", param_hint=argument)

@@ -71,6 +71,9 @@ async def test_a_job_is_explained_at_a_time_on_a_day_and_now(serve: Any) -> None
         unescaped = await ask("GET", f"{path}?at=2026-01-02T03:00:00+08:00")
         assert "03:00 +08" in unescaped.json["sentences"][0]
 
+        relative = (await ask("GET", f"{path}?at=%2B1h")).json
+        assert datetime.fromisoformat(relative["asked"]) == ask.kernel.clock.now() + timedelta(hours=1)
+
         assert (await client.explain("sync", day=date(2026, 1, 2))).asked == "2026-01-02"
         due = datetime(2026, 1, 1, 19, tzinfo=UTC)
         assert await client.explain("sync", due) == await ask.kernel.explain("sync", due)
@@ -86,6 +89,16 @@ async def test_what_is_no_time_is_refused_with_an_example(serve: Any, at: str) -
 
         assert answer.status == 400
         assert "expected a time such as 2026-12-01T18:00+08:00" in answer.json["detail"]
+
+
+@pytest.mark.parametrize("at", ["0001-01-01", "9999-12-31", "9999-12-31T23:00", "0001-01-01T00:00:00Z", "-800000d"])
+async def test_a_time_that_some_zones_cannot_show_is_refused(serve: Any, at: str) -> None:
+    async with serve(JOB) as ask:
+        answer = await ask("GET", "/scheduler/jobs/sync/explain", params={"at": at})
+        inside = await ask("GET", "/scheduler/jobs/sync/explain", params={"at": "9998-12-31"})
+
+        assert (answer.status, inside.status) == (400, 200)
+        assert "calendar" in answer.json["detail"] or "in the years 2 to 9998" in answer.json["detail"]
 
 
 async def test_a_run_of_another_job_is_refused_with_the_parameter(serve: Any) -> None:

@@ -38,9 +38,11 @@ async def test_a_fire_is_skipped(serve: Any) -> None:
         await ask.kernel.skip("tick", datetime.fromisoformat(before[1]), undo=True)
         unknown = await ask("POST", "/scheduler/jobs/tick/skip", json={"fire": "2020-01-01T00:00:00Z"})
         missing = await ask("POST", "/scheduler/jobs/tock/skip")
+        endless = await ask("POST", "/scheduler/jobs/tick/skip", json={"fire": "9999-12-31T23:00:00Z"})
         await ask("POST", "/scheduler/jobs/tick/skip", json={"fire": before[2], "undo": True})
         undone = (await ask("GET", "/scheduler/jobs/tick")).json["next_run_times"]
 
+    assert (endless.status, endless.culprits) == (422, [("body", "")])
     assert first == {"job_id": "tick", "scheduled_time": first["scheduled_time"], "skipped": True}
     assert later["skipped"] is True
     assert after["next_run_times"][:2] == [before[1], before[3]]
