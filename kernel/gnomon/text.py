@@ -38,6 +38,12 @@ def shorten(text: str, limit: int) -> str:
     return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
 
 
+def shorten_line(text: str, limit: int) -> str:
+    """Return the first line of a text that is not empty, shortened to about `limit` characters."""
+    line = next((line for line in text.splitlines() if line.strip()), "")
+    return " ".join(shorten(line, limit).split())
+
+
 # --- foreign text, before it is shown ---
 
 # Characters that move the cursor, start an escape sequence, end a line, change the direction of the text, or are not

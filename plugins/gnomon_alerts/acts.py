@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from gnomon import AlertAcknowledged, AlertResolved, AlertSnoozed, JobError
-from gnomon.domain.alert_events import AlertFact
+from gnomon.domain.alert_events import RANK, AlertFact, Severity
 from gnomon.durations import Duration
 from gnomon.wire.alerts import Alert, AlertSelection
 
@@ -44,7 +44,11 @@ def snooze(
     """Return the act that snoozes until a time, or for a length; with `undo` it takes that back."""
     if until is not None and length is not None:
         raise JobError("a snooze has `until` or `for`, and not both")
-    end = until or now + (length or DEFAULT_SNOOZE)
+    length = DEFAULT_SNOOZE if length is None else length
+    try:
+        end = until or now + length
+    except OverflowError:
+        raise JobError(f"the calendar does not reach {length} from now") from None
     _expect_future(end, now)
     return Act(AlertSnoozed, {"until": end, "withdrawn": undo, "actor": actor, "reason": reason})
 
@@ -65,15 +69,20 @@ def selected(alerts: Iterable[Alert], selection: AlertSelection) -> list[Alert]:
         and selection.job_id in {None, alert.job_id}
         and selection.rule in {None, alert.rule}
         and selection.kind in {None, alert.kind}
-        and selection.severity in {None, alert.severity}
+        and is_as_severe(alert, selection.severity)
     ]
     if len(found) > MOST_AT_ONCE:
         raise JobError(f"{len(found):,} alerts match, and one act may have {MOST_AT_ONCE:,}: select fewer of them")
     return found
 
 
+def is_as_severe(alert: Alert, least: Severity | None) -> bool:
+    """Return whether an alert has a severity or a higher one."""
+    return least is None or RANK[alert.severity] >= RANK[least]
+
+
 def _expect_future(moment: datetime, now: datetime) -> None:
     if moment.tzinfo is None:
         raise JobError(f"expected a time with an offset, got {moment.isoformat()}: write 2026-12-01T18:00:00Z")
     if moment <= now:
-        raise JobError(f"expected a time to come, got {moment:%Y-%m-%d %H:%M:%S} UTC")
+        raise JobError(f"expected a time to come, got {moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC")

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from gnomon.domain.alert_events import AlertFact
+from gnomon.domain.alert_events import RANK, AlertFact
 from gnomon.domain.events import (
     AlertAcknowledged,
     AlertEvent,
@@ -25,7 +25,6 @@ KEPT_FOR = timedelta(days=30)
 MOST_KEPT = 5_000
 """Alerts that have ended stay in the book for so long, the newest ones."""
 MOST_EVENTS = 100
-RANK: Final = {"critical": 0, "error": 1, "warning": 2, "info": 3}
 
 What = Literal["opened", "repeated", "acknowledged", "unacknowledged", "snoozed", "unsnoozed", "resolved"]
 
@@ -138,7 +137,7 @@ def urgency(alert: Alert) -> tuple[Any, ...]:
     ended = alert.resolved_at or datetime.max.replace(tzinfo=UTC)
     if alert.state == "resolved":
         return 3, -ended.timestamp(), alert.id
-    return states[alert.state], RANK[alert.severity], -alert.since.timestamp(), alert.id
+    return states[alert.state], -RANK[alert.severity], -alert.since.timestamp(), alert.id
 
 
 def _opened(book: Book, event: AlertOpened) -> What | None:

@@ -28,7 +28,7 @@ SEVERITIES = ("info", "warning", "error", "critical")
 )
 @click.option("--job", "job_id", metavar="JOB", help="Only alerts about this job.")
 @click.option("--rule", metavar="RULE", help="Only alerts of this rule.")
-@click.option("--severity", type=click.Choice(SEVERITIES), help="Only alerts of this severity.")
+@click.option("--severity", type=click.Choice(SEVERITIES), help="Only alerts of this severity or a higher one.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
 @click.option("--exit-code", "checks", is_flag=True, help="Exit with 1 where an alert that is listed is firing.")
 @config_option

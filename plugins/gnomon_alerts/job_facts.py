@@ -25,7 +25,7 @@ from gnomon.domain.events import (
     Succeeded,
     Warned,
 )
-from gnomon.text import shorten
+from gnomon.text import shorten_line
 
 LOST: Final = frozenset({"zombie", "lost", "killed"})
 """Failures of which the body did not tell: another kind of alert than its own failures."""
@@ -204,8 +204,8 @@ def _failed(job: JobFacts, event: Failed) -> None:
     run = job.runs.pop(event.stream, None)
     if run is not None and run.is_backfill:
         return
-    error = ": ".join(filter(None, (event.error_type, event.error_message)))
-    failure = Failure(event.at, event.reason, shorten(error or event.reason, MOST_TEXT))
+    error = ": ".join(filter(None, (event.error_type, (event.error_message or "").strip())))
+    failure = Failure(event.at, event.reason, shorten_line(error or event.reason, MOST_TEXT))
     will_retry = run is not None and event.reason in RETRIED and not run.is_asked_to_stop and run.tries < job.attempts
     if will_retry:
         job.awaiting[event.stream] = failure
@@ -231,14 +231,14 @@ def _asked_to_stop(job: JobFacts, event: CancelRequested) -> None:
 
 def _warned(job: JobFacts, event: Warned) -> None:
     if event.kind == "silence" and (run := job.runs.get(event.stream)) is not None:
-        run.silent_at, run.silent_text = event.at, shorten(event.message, MOST_TEXT)
+        run.silent_at, run.silent_text = event.at, shorten_line(event.message, MOST_TEXT)
 
 
 def _missed(job: JobFacts, event: Missed) -> None:
     run = job.runs.pop(event.stream, None)
     if event.is_manual or (run is not None and run.is_backfill):
         return
-    text = shorten(event.detail or event.reason, MOST_TEXT)
+    text = shorten_line(event.detail or event.reason, MOST_TEXT)
     before = job.missing.get(event.reason)
     job.missing[event.reason] = Streak(
         event.count + (before.count if before is not None else 0),

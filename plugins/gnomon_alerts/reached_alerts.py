@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from gnomon import GnomonError
+from gnomon.cli.access.empty_lists import expect_known
 from gnomon.cli.access.local import LocalKernel
 from gnomon.cli.access.remote import RemoteKernel
 from gnomon.client.alerts import Verb
@@ -18,17 +20,27 @@ from gnomon_alerts.acts import Act, selected
 from gnomon_alerts.book import shown, urgency
 from gnomon_alerts.reading import read_book
 from gnomon_alerts.resources import AlertFilters, count
+from gnomon_alerts.rules import KINDS
 
 PAGE = 200
 MOST_SEARCHED = 5_000
 
 
 async def list_alerts(kernel: LocalKernel | RemoteKernel, filters: dict[str, Any], limit: int) -> AlertPage:
-    """Return the alerts that match, at most `limit`."""
+    """Return the alerts that match, at most `limit`; UnknownJobError and UsageError for what can match none.
+
+    A check with a name that is not right would be passed for ever.
+    """
     async with kernel:
         if isinstance(kernel, RemoteKernel):
-            return await _ask(kernel, filters, limit)
+            page = await _ask(kernel, filters, limit)
+            if not page.alerts and filters["job_id"] is not None:
+                await expect_known(kernel, filters["job_id"])
+            return page
         book = await read_book(await kernel.log())
+        _expect_rule(kernel, filters["rule"], [alert.rule for alert in book.alerts.values()])
+        if filters["job_id"] not in {None, *(alert.job_id for alert in book.alerts.values())}:
+            await expect_known(kernel, filters["job_id"])
     now = datetime.now(UTC)
     alerts = sorted((shown(alert, now) for alert in book.alerts.values()), key=urgency)
     wanted = AlertFilters(**filters)
@@ -84,6 +96,14 @@ async def _ask(kernel: RemoteKernel, filters: dict[str, Any], limit: int) -> Ale
             break
         page.alerts += more.alerts
     return page
+
+
+def _expect_rule(kernel: LocalKernel, rule: str | None, fired: Iterable[str]) -> None:
+    rules = kernel.config.sections.get("alerts", {}).get("rules", [])
+    named = (one["name"] for one in rules if isinstance(one, dict) and one.get("name"))
+    known = {*KINDS, *fired, *named}
+    if rule is not None and rule not in known:
+        raise click.UsageError(f"there is no rule {rule!r}; the rules are {', '.join(sorted(known))}")
 
 
 def _match(wanted: str, alerts: list[Alert]) -> Alert:

@@ -23,7 +23,8 @@ from gnomon.wire.alerts import (
     UnknownAlertError,
 )
 from gnomon.wire.caller import Caller
-from gnomon_alerts.acts import Act, acknowledgement, resolution, selected, snooze
+from gnomon_alerts.acts import Act, acknowledgement, is_as_severe, resolution, selected, snooze
+from gnomon_alerts.rules import Kind
 
 Moment = Annotated[datetime, Meta(tz=True)]
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -52,11 +53,14 @@ class Alerts(Protocol):
 
 
 class AlertFilters(msgspec.Struct, kw_only=True, frozen=True):
-    """All filters combine. `state` is one, or `open` for all that have not ended, or `all`. `at` is a past moment."""
+    """All filters combine. `state` is one, or `open` for all that have not ended, or `all`. `at` is a past moment.
+
+    `severity` is the least one.
+    """
 
     state: AlertFilter = "open"
     rule: Text | None = None
-    kind: Text | None = None
+    kind: Kind | None = None
     job_id: Text | None = None
     severity: Severity | None = None
     since: Moment | None = None
@@ -71,7 +75,7 @@ class AlertFilters(msgspec.Struct, kw_only=True, frozen=True):
             and self.rule in {None, alert.rule}
             and self.kind in {None, alert.kind}
             and self.job_id in {None, alert.job_id}
-            and self.severity in {None, alert.severity}
+            and is_as_severe(alert, self.severity)
             and (self.since is None or (alert.resolved_at or alert.last_at) >= self.since)
         )
 
@@ -164,7 +168,7 @@ class Resources:
         base: dict[str, Any] = {"tag": "alerts", "scoped": True}
         path = "/scheduler/alerts"
         act = base | {"role": "operator", "errors": (404, 413, 415, 422)}
-        register("GET", path, self.list_alerts, role="viewer", on_wall=True, **base)
+        register("GET", path, self.list_alerts, role="viewer", on_wall=True, errors=(404,), **base)
         register("POST", f"{path}/ack", self.ack_many, **act)
         register("POST", f"{path}/snooze", self.snooze_many, **act)
         register("POST", f"{path}/resolve", self.resolve_many, **act)
@@ -175,6 +179,8 @@ class Resources:
 
     async def list_alerts(self, _request: Any, caller: Caller, query: AlertFilters) -> AlertPage:
         """List alerts, the most urgent first; by default those that have not ended."""
+        if query.at is not None:
+            await caller.kernel.at(query.at)  # PastError for a moment that the log does not know
         position = self._alerts.position
         visible = await self._visible(caller, self._alerts.alerts(query.at))
         found = [alert for alert in visible if query.has(alert)]
@@ -189,6 +195,8 @@ class Resources:
 
     async def show_alert(self, _request: Any, caller: Caller, alert_id: str, query: AlertMoment) -> AlertDetail:
         """Return an alert and its changes, by default until now."""
+        if query.at is not None:
+            await caller.kernel.at(query.at)
         alert = await self._one(caller, alert_id, query.at)
         changes = [
             AlertChange(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal, get_args
 
 from gnomon.domain.event_base import KernelEvent
 
 Severity = Literal["info", "warning", "error", "critical"]
+RANK: Final[dict[str, int]] = {name: rank for rank, name in enumerate(get_args(Severity))}
+"""How severe each is: the higher, the more."""
 Resolution = Literal["succeeded", "ran", "ended", "recovered", "removed", "paused", "rule", "by_hand"]
 """Why an alert ended: a run of the job succeeded, a fire of it ran, the run ended, the part works again, the job was
 removed or paused, no rule asks for it any more, or an operator decided so."""

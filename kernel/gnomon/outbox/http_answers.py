@@ -25,6 +25,8 @@ def check_answer(status: int, *, retry_after: str | None = None, detail: str = "
         return
     body = " ".join(detail.split())
     text = f"HTTP {status}" + (f": {shorten(body, LONGEST_DETAIL)}" if body else "")
+    if 300 <= status < 400:
+        text = f"HTTP {status}: the address redirects to another one, which is not followed"
     if status in TEMPORARY or (status >= 500 and status not in PERMANENT):
         raise DeliveryDelayedError(text, seconds_of(retry_after, now))
     raise DeliveryRefusedError(text)

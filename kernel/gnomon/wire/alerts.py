@@ -77,7 +77,10 @@ class Alert(msgspec.Struct, kw_only=True):
 
 
 class AlertSelection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Open alerts to act on: all conditions that are given must match, and one must be given."""
+    """Open alerts to act on: all conditions that are given must match, and one must be given.
+
+    `severity` is the least one.
+    """
 
     ids: list[str] | None = None
     job_id: str | None = None

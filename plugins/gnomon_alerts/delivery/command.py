@@ -55,6 +55,8 @@ def channels_command(ctx: click.Context, config: Path | None, as_json: bool) -> 
 
     from gnomon.cli.access.stored_log import find_store, open_log
     from gnomon.cli.output.json_output import print_json
+    from gnomon.scheduling.timezones import timezone_or_utc
+    from gnomon.text import moment
     from gnomon_alerts.delivery.deliveries import ChannelHealth, health_of
     from gnomon_alerts.delivery.ledger import CHECKPOINT
     from gnomon_alerts.reading import read_book
@@ -71,8 +73,9 @@ def channels_command(ctx: click.Context, config: Path | None, as_json: bool) -> 
         return
     if not found:
         echo(NO_CHANNELS)
+    zone = timezone_or_utc(settings.kernel.timezone)
     for one in found:
-        last = f"last accepted {one.accepted_at:%Y-%m-%d %H:%M:%S} UTC" if one.accepted_at else "nothing accepted yet"
+        last = f"last accepted {moment(one.accepted_at, zone)}" if one.accepted_at else "nothing accepted yet"
         echo(f"{one.name} ({one.kind}): {last}, {one.waiting} waiting")
         if one.problem:
             echo(f"  {one.problem}")

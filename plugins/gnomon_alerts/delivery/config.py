@@ -15,11 +15,10 @@ import msgspec
 
 from gnomon import TriggerError
 from gnomon.conversion import Secret
-from gnomon.domain.alert_events import Severity
+from gnomon.domain.alert_events import RANK, Severity
 from gnomon.durations import Duration
 from gnomon.scheduling.timezones import parse_timezone
 
-RANK: Final[dict[str, int]] = {name: rank for rank, name in enumerate(get_args(Severity))}
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 _DAYS: Final = get_args(Day)
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")

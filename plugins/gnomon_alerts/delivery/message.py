@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 import msgspec
 
+from gnomon.domain.alert_events import RANK
 from gnomon.durations import Duration
-from gnomon.text import shorten
+from gnomon.text import shorten, shorten_line
 from gnomon.wire.alerts import Alert
-from gnomon_alerts.delivery.config import RANK
 from gnomon_alerts.delivery.timing import Due, Notice, Status
 
 MOST_SHOWN = 20
@@ -133,7 +133,7 @@ def to_builtins(message: Message) -> dict[str, Any]:
 def _title(notices: Sequence[Notice]) -> str:
     if len(notices) == 1:
         alert = notices[0].alert
-        return shorten(f"[{_word(alert)}] {_headline(alert)}", 200)
+        return shorten_line(f"[{_word(alert)}] {_headline(alert)}", 200)
     counts = {word: sum(notice.status == one for notice in notices) for one, word in _WORDS.items()}
     return f"{len(notices)} alerts: " + ", ".join(f"{count} {word}" for word, count in counts.items() if count)
 

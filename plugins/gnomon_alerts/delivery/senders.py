@@ -26,6 +26,8 @@ from gnomon_alerts.delivery.message import Message, to_builtins
 
 LONGEST_ANSWER = 2_000
 """Bytes of an answer that are read: it is for the error alone."""
+LONGEST_PROBLEM = 120
+"""Characters of what the HTTP client says about an answer that it cannot read."""
 PERMANENT_EXITS = frozenset(range(64, 79)) - {os.EX_TEMPFAIL}
 """Exit codes of a command after which it is not called again with the same message: those of sysexits.h."""
 PERMANENT_SMTP = re.compile(r"\b5[0-5]\d(?:[ ,)]| 5\.)")
@@ -73,6 +75,9 @@ class WebhookSender:
                 retry_after = answer.headers.get("Retry-After")
                 check_answer(answer.status, retry_after=retry_after, detail=self._mask.hide(body))
                 return f"HTTP {answer.status} {answer.reason or ''}".strip()
+        except aiohttp.ClientResponseError as exc:
+            said = shorten(" ".join(self._mask.hide(exc.message).split()), LONGEST_PROBLEM)
+            raise DeliveryDelayedError(f"the answer is not valid HTTP: {said}") from None
         except (aiohttp.ClientError, ValueError) as exc:
             raise DeliveryDelayedError(self._mask.hide(f"{type(exc).__name__}: {exc}")) from None
 
@@ -96,7 +101,13 @@ class AppriseSender:
                 raise DeliveryRefusedError("apprise cannot use the URL of this channel")
             kinds = {"resolved": "success", "error": "failure", "critical": "failure", "warning": "warning"}
             kind = kinds.get(message.status if message.status == "resolved" else message.severity, "info")
-            accepted = service.notify(body=message.text, title=message.title, notify_type=apprise.NotifyType(kind))
+            # Said to be text, it is escaped and keeps its lines where a service sends HTML, as mail does.
+            accepted = service.notify(
+                body=message.text,
+                title=message.title,
+                notify_type=apprise.NotifyType(kind),
+                body_format=apprise.NotifyFormat.TEXT,
+            )
         if not accepted:
             raise self._error(str(service.service_name or "apprise"), lines)
         return f"accepted by {service.service_name}"

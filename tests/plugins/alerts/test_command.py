@@ -55,7 +55,7 @@ def test_open_alerts_are_listed_and_fail_a_check(gnomon: Any, tmp_path: Path) ->
     write(tmp_path, job_added("load"), open_alert())
 
     table, document, check = gnomon("alerts"), gnomon("alerts", "--json"), gnomon("alerts", "--exit-code")
-    others = gnomon("alerts", "--exit-code", "--job", "other")
+    others = gnomon("alerts", "--exit-code", "--rule", "missed")
 
     assert table.exit_code == 0
     assert "▲ firing" in table.stdout
@@ -63,6 +63,40 @@ def test_open_alerts_are_listed_and_fail_a_check(gnomon: Any, tmp_path: Path) ->
     (alert,) = json.loads(document.stdout)["alerts"]
     assert (alert["job_id"], alert["count"], alert["state"]) == ("load", 2, "firing")
     assert (check.exit_code, others.exit_code) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--job", "laod"], 1, "there is no job 'laod'; did you mean 'load'?"),
+        (["--rule", "fialed"], 2, "there is no rule 'fialed'; the rules are failed, kernel, late_start, leader, lost"),
+        (["--severity", "critical"], 0, ""),
+        (["--severity", "warning"], 1, ""),  # and everything above it
+    ],
+)
+def test_a_check_is_passed_by_what_does_not_fire_and_not_by_what_is_misspelt(
+    gnomon: Any, tmp_path: Path, options: list[str], code: int, said: str
+) -> None:
+    with (tmp_path / "gnomon.toml").open("a", encoding="utf-8") as config:
+        config.write(
+            '[[jobs]]\nid = "load"\nfunc = "gnomon_chores:backup"\nevery = "1d"\nkwargs = { database = "gnomon.db" }'
+        )
+    write(tmp_path, job_added("load"), open_alert())
+
+    check = gnomon("alerts", "--exit-code", *options)
+
+    assert check.exit_code == code
+    assert said in check.output
+
+
+def test_an_error_of_several_lines_is_one_row(gnomon: Any, tmp_path: Path) -> None:
+    log = SimulatedLog()
+    asyncio.run(log.add([*job_added(), *failed(error="no such table\n  prices\n")]))
+    write(tmp_path, log.events)
+
+    table = gnomon("alerts").stdout.splitlines()
+
+    assert [line.split()[-1] for line in table] == ["MESSAGE", "table", "snoozed"]
 
 
 def test_acknowledged_alerts_pass_a_check(gnomon: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -51,7 +52,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 def kernel_with(plugin: AlertsPlugin, store: RecordingStore | None = None) -> Kernel:
     def work(fails: bool = True) -> None:
         if fails:
-            raise ValueError("no such table: prices\nsecond line")
+            raise ValueError("no table <b>prices</b>\nsecond line")
 
     jobs = [Job(id=name, func=work, tags=[tag]) for name, tag in (("export", "etl"), ("report", "web"))]
     return make_kernel(*jobs, plugins=[plugin], store=store or RecordingStore(), clock=SystemClock())
@@ -77,7 +78,7 @@ async def test_a_failure_and_its_end_are_posted_with_all_that_helps(receiver: Re
         (alert,) = plugin.alerts()
 
     assert (opened["status"], opened["severity"], opened["channel"]) == ("firing", "error", "ops")
-    assert opened["title"] == "[error] export: failed: ValueError: no such table: prices"
+    assert opened["title"] == "[error] export: failed: ValueError: no table <b>prices</b>"
     assert f"Next: gnomon runs show {failure}, then gnomon alerts ack {alert.id}" in opened["text"]
     (item,) = opened["alerts"]
     assert (item["id"], item["status"], item["job_id"]) == (alert.id, "opened", "export")
@@ -92,6 +93,7 @@ async def test_no_channel_holds_another_back_and_what_fails_is_sent_again(receiv
     receiver.answers = {
         "/flaky": [500, "garbage", "reset", web.Response(status=429, headers={"Retry-After": "0"}), "hang", 200],
         "/gone": [410],
+        "/moved": [web.Response(status=302, text="302: Found", headers={"Location": "/well"})],
     }
     receiver.always = {"/down": 503}
     with socket.socket() as unheard:
@@ -100,14 +102,14 @@ async def test_no_channel_holds_another_back_and_what_fails_is_sent_again(receiv
         plugin = configure(
             channels=[
                 channel("flaky", webhook=f"{receiver.url}/flaky", timeout="1s"),  # one of its answers hangs
-                *(channel(path, webhook=f"{receiver.url}/{path}") for path in ("gone", "down", "well")),
+                *(channel(path, webhook=f"{receiver.url}/{path}") for path in ("gone", "moved", "down", "well")),
                 channel("closed", webhook=closed),
             ]
         )
         async with kernel_with(plugin) as kernel:
             await run(kernel)
             await receiver.until(lambda: receiver.accepted_by("/flaky") and len(receiver.to("/down")) > 2)
-            await eventually(lambda: "gone refused" in (plugin.problem or ""))
+            await eventually(lambda: "gone refused" in (plugin.problem or "") and "moved" in (plugin.problem or ""))
             assert len(receiver.accepted_by("/well")) == 1
             health = {one.name: one for one in await plugin.list_channels(None)}
             problem = plugin.problem or ""
@@ -115,6 +117,7 @@ async def test_no_channel_holds_another_back_and_what_fails_is_sent_again(receiv
     assert (len(receiver.to("/flaky")), len(receiver.to("/gone"))) == (6, 1)
     assert len({body["key"] for body in receiver.to("/flaky")}) == 1
     assert "channel gone refused a notification: HTTP 410" in problem
+    assert "channel moved refused a notification: HTTP 302: the address redirects to another one" in problem
     assert "channel down does not accept notifications: HTTP 503" in problem
     assert (health["gone"].refused, health["down"].waiting, health["well"].problem) == (1, 1, None)
     assert health["closed"].problem is not None
@@ -220,20 +223,28 @@ def mail() -> Iterator[tuple[Mailbox, str]]:
     port.release()
 
 
-async def test_a_mail_arrives_with_subject_and_text(mail: tuple[Mailbox, str]) -> None:
+@pytest.mark.parametrize("as_html", [False, True])
+async def test_a_mail_arrives_with_subject_and_the_lines_of_its_text(mail: tuple[Mailbox, str], as_html: bool) -> None:
+    """An error is text, also in a mail of HTML: a tag in it is shown and not obeyed."""
     mailbox, url = mail
-    plugin = configure(channels=[channel("mail", apprise=url)])
+    plugin = configure(channels=[channel("mail", apprise=f"{url}&format=html" if as_html else url)])
     async with kernel_with(plugin) as kernel:
         failure = await run(kernel)
         await eventually(lambda: mailbox.mails)
     (found,) = mailbox.mails
-    text = (
-        found.as_string()
-        if not found.is_multipart()
-        else "".join(part.get_payload(decode=True).decode() for part in found.walk() if not part.is_multipart())
-    )
-    assert "export: failed: ValueError" in str(found["Subject"])
-    assert failure in text
+    parts = {
+        part.get_content_type(): part.get_payload(decode=True).decode()
+        for part in found.walk()
+        if not part.is_multipart()
+    }
+    assert str(found["Subject"]) == "[error] export: failed: ValueError: no table <b>prices</b>"
+    assert set(parts) == ({"text/plain", "text/html"} if as_html else {"text/plain"})
+    lines = parts["text/plain"].splitlines() if not as_html else parts["text/html"].split("<br")
+    shown = html.unescape("\n".join(lines)).replace("\N{NO-BREAK SPACE}", " ")
+    assert "export: failed: ValueError: no table <b>prices</b>" in shown
+    assert f"gnomon runs show {failure}" in shown
+    assert len(lines) >= 5
+    assert ("<b>" in "".join(lines)) is not as_html
 
 
 @pytest.mark.parametrize(("answer", "again"), [("550 5.1.1 no such user", False), ("451 4.3.0 try later", True)])

@@ -51,7 +51,16 @@ async def test_viewers_read_alerts_and_operators_act_on_them(serve: Any) -> None
         again = await ask("POST", f"{one}/resolve", as_="operator")
         metrics = await ask("GET", "/metrics", as_="viewer")
         shown = await ask("GET", one, as_="viewer")
-        past_page = await ask("GET", f"{ALERTS}?at=2001-01-01T00:00:00Z", as_="viewer")
+        unknown_past = [
+            await ask("GET", path, as_="viewer")
+            for path in (f"{ALERTS}?at=2001-01-01T00:00:00Z", f"{ALERTS}?at=%2B1d", f"{one}?at=%2B1d")
+        ]
+        severe = [
+            await ask("GET", f"{ALERTS}?state=all&severity={least}", as_="viewer") for least in ("info", "critical")
+        ]
+        misspelt = await ask("GET", f"{ALERTS}?kind=fialed", as_="viewer")
+        endless = await ask("POST", f"{ALERTS}/{ids['etl.load']}/snooze", as_="operator", json={"for": "999999999d"})
+        empty = await ask("POST", f"{ALERTS}/{ids['etl.load']}/snooze", as_="operator", json={"for": "0s"})
         unknown = await ask("GET", f"{ALERTS}/{'0' * 24}", as_="viewer")
 
     assert refused.status == 403
@@ -71,7 +80,10 @@ async def test_viewers_read_alerts_and_operators_act_on_them(serve: Any) -> None
         "fixed",
     )
     assert [change["what"] for change in shown.json["changes"]] == ["opened", "acknowledged", "snoozed", "resolved"]
-    assert past_page.json["alerts"] == []
+    assert {(page.status, page.json["type"].rpartition("#")[2]) for page in unknown_past} == {(404, "unknown-past")}
+    assert [page.json["total"] for page in severe] == [2, 0]  # the severity is the least one
+    assert (misspelt.status, misspelt.culprits) == (400, [("query", "kind")])
+    assert (endless.status, empty.status) == (422, 422)
     assert b'gnomon_alerts{rule="failed",severity="error",state="snoozed"} 1.0' in metrics.body
     assert (unknown.status, unknown.json["type"].rpartition("#")[2]) == (404, "unknown-alert")
 
