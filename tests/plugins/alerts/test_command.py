@@ -78,9 +78,7 @@ def test_a_check_is_passed_by_what_does_not_fire_and_not_by_what_is_misspelt(
     gnomon: Any, tmp_path: Path, options: list[str], code: int, said: str
 ) -> None:
     with (tmp_path / "gnomon.toml").open("a", encoding="utf-8") as config:
-        config.write(
-            '[[jobs]]\nid = "load"\nfunc = "gnomon_chores:backup"\nevery = "1d"\nkwargs = { database = "gnomon.db" }'
-        )
+        config.write('[[jobs]]\nid = "load"\nfunc = "gnomon_chores:integrity_audit"\nevery = "1d"\n')
     write(tmp_path, job_added("load"), open_alert())
 
     check = gnomon("alerts", "--exit-code", *options)
