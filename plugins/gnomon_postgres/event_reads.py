@@ -88,6 +88,12 @@ async def read(connection: Connection, after: int, limit: int) -> list[Event]:
     return found[: max(limit, 0)]
 
 
+async def filed(connection: Connection) -> int:
+    """Return the position up to which views are filed."""
+    found = await connection.fetch_one("SELECT filed FROM {schema}.log")
+    return int(found[0]) if found is not None else 0
+
+
 async def event_at(connection: Connection, position: int) -> Event | None:
     """Return the event at a position; None where it was deleted, or never was."""
     found = await read(connection, position - 1, 1)
@@ -116,8 +122,13 @@ async def stream(connection: Connection, name: str) -> list[Event]:
     found = [codec.decode(text) for text in texts if text != commit_rows.PRUNED]
     if any(event.stream != name for event in found) or (found and found[-1].version != version):
         raise StoreError(f"the log is damaged: the end of stream {name!r} is not as written; {_ADVICE}")
-    unfiled = await connection.fetch(_UNFILED, (commit_rows.mark_of_stream(name),))
-    return found + commit_rows.events_of_stream(map(checked, unfiled), name, version)
+    return found + await unfiled_of(connection, name, version)
+
+
+async def unfiled_of(connection: Connection, name: str, version: int) -> list[Event]:
+    """Return the events of a stream behind this version whose views are not filed."""
+    rows = await connection.fetch(_UNFILED, (commit_rows.mark_of_stream(name),))
+    return commit_rows.events_of_stream(map(checked, rows), name, version)
 
 
 async def chain(connection: Connection, last: int) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ import secrets
 
 from gnomon.errors import NoLogError, StoreError
 from gnomon.logs import get_logger
-from gnomon_postgres import order_tables
+from gnomon_postgres import order_tables, partitions, view_tables
 from gnomon_postgres.schema import LAYOUT, STATEMENTS
 from gnomon_postgres.server import WORK_LIMIT_S, Connection, Server
 
@@ -54,8 +54,9 @@ async def identify(server: Server) -> str:
 async def _create(server: Server, connection: Connection) -> None:
     if await connection.fetch_one(_HAS_SCHEMA, (server.schema,)) is None:  # else no right to create one is needed
         await connection.execute("CREATE SCHEMA {schema}")
-    for statement in (*STATEMENTS, *order_tables.STATEMENTS):
+    for statement in (*STATEMENTS, *view_tables.STATEMENTS, *order_tables.STATEMENTS):
         await connection.execute(statement)
+    await partitions.ensure(connection, server.schema, 1)
     await connection.execute(
         "INSERT INTO {schema}.log (log_id, layout) VALUES (%s, %s)", (secrets.token_hex(12), LAYOUT)
     )

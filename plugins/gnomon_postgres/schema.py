@@ -59,7 +59,6 @@ STATEMENTS: tuple[str, ...] = (
         identity bigint NOT NULL
     ) PARTITION BY RANGE (first)""",
     "CREATE INDEX commits_by_time ON {schema}.commits (latest)",
-    "CREATE TABLE {schema}.commits_1 PARTITION OF {schema}.commits FOR VALUES FROM (1) TO (MAXVALUE)",
     "CREATE TABLE {schema}.lasting (first bigint PRIMARY KEY)",
     """CREATE TABLE {schema}.streams (
         name text COLLATE "C" PRIMARY KEY,

@@ -9,7 +9,8 @@ import msgspec
 
 from gnomon.domain.records import ExecutionQuery, JobScope
 from gnomon.stores.microseconds import to_micros
-from gnomon_sqlite.projection_writer import ALL_JOBS, SEPARATOR
+from gnomon.stores.run_counts import ALL_JOBS
+from gnomon_sqlite.projection_writer import SEPARATOR
 
 Part: TypeAlias = tuple[str, list[Any]]
 """The text after FROM for some of the rows of a list, and its parameters."""

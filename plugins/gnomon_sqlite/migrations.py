@@ -14,6 +14,7 @@ from gnomon.domain.job_state import JobState
 from gnomon.errors import StoreError
 from gnomon.logs import get_logger
 from gnomon.stores.commit_rows import End, checksum_of, rows_of, tombstone
+from gnomon.stores.view_columns import sorted_columns
 from gnomon_sqlite import event_rows, projection_writer, transactions
 from gnomon_sqlite.checksums import seal
 from gnomon_sqlite.connection import insert, transaction
@@ -88,7 +89,7 @@ def _from_9(connection: sqlite3.Connection) -> None:
     for table in ("live", "executions"):
         last = 0
         while rows := connection.execute(_BODIES.format(table=table), (last, BLOCK)).fetchall():
-            columns = [(*projection_writer.sorted_columns(projection_writer.view_of(body)), row) for row, body in rows]
+            columns = [(*sorted_columns(projection_writer.view_of(body)), row) for row, body in rows]
             connection.executemany(_SET_SORTED.format(table=table), columns)
             last = rows[-1][0]
     make_tables(connection)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -20,12 +19,11 @@ from gnomon.json_depth import decode_cut
 from gnomon.stores.commit_rows import End
 from gnomon.stores.microseconds import from_micros, to_micros
 from gnomon.stores.removed_jobs import gone_since
+from gnomon.stores.run_counts import Cell, cell_of, changes
+from gnomon.stores.view_columns import end_of, searched_text, sorted_columns
 from gnomon_sqlite import event_rows
 from gnomon_sqlite.checksums import EXECUTION, JOB, DamagedRowError, is_sealed, seal
 from gnomon_sqlite.connection import insert, transaction
-
-Cell: TypeAlias = tuple[str, str, bool, bool]
-"""Job id, status, is_manual, hidden: the keys by which executions are counted."""
 
 FLUSH_THRESHOLD = 3_000
 """Events that the log may be ahead of the tables. A reader folds them at about 2 µs each, and a flush delays an append
@@ -40,7 +38,6 @@ STATEMENT_BYTES = 1024 * 1024
 """Bytes of JSON of views that are written with one statement: they exist twice while it runs."""
 LARGE_BYTES = 8 * 1024
 """Bytes of JSON of arguments that count once more with each event of their run, because its view holds them."""
-ALL_JOBS = ""
 SEPARATOR = "\x1f"
 """Between labels, which have printable characters only."""
 
@@ -148,7 +145,7 @@ def put_executions(connection: sqlite3.Connection, views: Iterable[Execution], e
         insert(connection, f"INTO executions ({VIEW})", rows)
     if final:
         connection.execute(_NOT_LIVE, (_encode([view.id for view in final]).decode(),))
-        count(connection, [(view.job_id, view.status, view.is_manual, view.hidden) for view in final], [])
+        count(connection, [cell_of(view) for view in final], [])
 
 
 def _rows_of(views: Iterable[Execution], ends: dict[str, End]) -> Iterator[list[Row]]:
@@ -168,22 +165,13 @@ def _rows_of(views: Iterable[Execution], ends: dict[str, End]) -> Iterator[list[
 
 def row_of(view: Execution, end: End) -> Row:
     """Return a view as a row of VIEW."""
-    ended_at, error_text = None, None
-    if view.is_over:
-        ended_at = to_micros(view.updated_at)
-        error_text = view.error_message.casefold() if view.error_message else None
     # Numbers instead of booleans, for which sqlite3 looks up an adapter each time: 1 µs.
     flags = int(view.is_manual), int(view.hidden)
     place = view.id, *end, view.job_id, view.status, *flags
     labels = SEPARATOR.join(["", *label_texts(view.labels), ""]) if view.labels else None
     body = _encode(view)
-    texts = to_micros(view.timestamp), ended_at, error_text, labels
+    texts = to_micros(view.timestamp), _maybe_micros(end_of(view)), searched_text(view), labels
     return *place, *texts, *sorted_columns(view), body, seal(view.id, body)
-
-
-def sorted_columns(view: Execution) -> tuple[float | None, float | None, str | None, float | None]:
-    """Return the columns `late`, `duration`, `actor` and `progress` of a view."""
-    return view.delay, view.execution_time, view.actor or None, None if view.is_over else view.progress.percent
 
 
 def checked_view(execution_id: str, body: bytes, checksum: int, *, is_brief: bool = False) -> Execution:
@@ -212,8 +200,8 @@ def update_final(connection: sqlite3.Connection, views: Iterable[Execution], end
         body = _encode(view)
         row = (*ends[view.id], view.hidden, to_micros(view.updated_at), body, seal(view.id, body), view.id)
         connection.execute(_CHANGE, row)
-        cell = view.job_id, view.status, view.is_manual
-        count(connection, [(*cell, view.hidden)], [(*cell, bool(was_hidden))])
+        cell = cell_of(view)
+        count(connection, [cell], [(*cell[:3], bool(was_hidden))])
 
 
 def put_jobs(connection: sqlite3.Connection, jobs: Iterable[JobState], ends: dict[str, End]) -> None:
@@ -274,9 +262,4 @@ def _maybe_moment(micros: int | None) -> datetime | None:
 
 def count(connection: sqlite3.Connection, added: Sequence[Cell], removed: Sequence[Cell]) -> None:
     """Update the counts after rows were added to `executions` or removed from it."""
-    cells, kinds = Counter(added), Counter(cell[1:] for cell in added)
-    cells.subtract(removed)
-    kinds.subtract(cell[1:] for cell in removed)
-    rows = [(*cell, n) for cell, n in cells.items() if n]
-    rows += [(ALL_JOBS, *kind, n) for kind, n in kinds.items() if n]
-    insert(connection, f"INTO {_COUNTS}", rows, _ADD_COUNT)
+    insert(connection, f"INTO {_COUNTS}", changes(added, removed), _ADD_COUNT)

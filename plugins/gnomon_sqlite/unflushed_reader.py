@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 
-from gnomon.domain import execution, job_state
+from gnomon.domain import execution
 from gnomon.domain.brief import brief
 from gnomon.domain.events import Event, JobEvent, KernelEvent
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.errors import TransitionError
 from gnomon.stores.commit_rows import End
+from gnomon.stores.view_folds import fold_jobs
 from gnomon_sqlite import event_rows
 from gnomon_sqlite.checksums import seal
 from gnomon_sqlite.connection import OwnConnection, connect, insert
@@ -68,11 +69,7 @@ class Tail:
 
     def apply_to(self, states: dict[str, JobState]) -> None:
         """Fold the unflushed events of jobs into their flushed states."""
-        for event in self._job_events:
-            if (state := states.get(event.job_id)) is not None:
-                state.apply(event)
-            elif isinstance(event, JobEvent):
-                states[event.job_id] = job_state.begin(event)
+        fold_jobs(states, self._job_events)
 
     @property
     def jobs(self) -> frozenset[str]:
