@@ -43,7 +43,7 @@ async def test_acts_appear_as_they_happen_with_reasons_links_and_refusals(open_p
     served = await serve(Job(id="tick", func=waits), Job(id="sync", func=quick))
     window = await open_page(served.url, "/activity")
     page, rows = window.page, window.page.locator(".acts tbody tr")
-    await expect(page.get_by_text("Nobody has done anything that matches.")).to_be_visible()
+    await expect(page.get_by_text("Nobody has done anything yet.")).to_be_visible()
 
     run = (await served.kernel.trigger("tick", actor="ann")).execution.id
     await served.kernel.cancel(run, actor="bob", reason="wrong market")

@@ -74,7 +74,9 @@ async def test_this_week_against_the_last_takes_two_clicks_and_shows_the_figures
         await expect(page.locator(".changes")).to_contain_text("description · ann")
         await expect(page.locator("svg.durations .delay")).to_have_count(0)
         await window.follow("/compare", "job=load&span=30d")
-        await expect(page.get_by_role("row").filter(has_text="Nightly load")).to_be_visible()
+        await expect(row).to_contain_text("new")
+        await expect(row).to_contain_text("was 0")
+        await expect(row).not_to_contain_text("too few runs")  # there is nothing to compare with, and "new" says so
         await expect(page.get_by_role("navigation", name="Breadcrumb")).to_contain_text("Nightly load")
 
 

@@ -30,6 +30,18 @@ async def test_the_actions_of_a_list_stay_on_the_screen_at_every_width(open_page
                 await window.becomes(f"[arg, ...{outside}]", [f"{locale} {path} {width}"], f"{locale} {path} {width}")
 
 
+async def test_the_labels_of_time_axes_are_not_cut_off(open_page: Any, day: str) -> None:
+    cut = """[...document.querySelectorAll('main svg .tick text')].map((one) => [one.textContent, one.getBoundingClientRect(), one.ownerSVGElement.getBoundingClientRect()])
+        .filter(([, label, chart]) => label.right > chart.right + 1 || label.left < chart.left - 1).map(([text]) => text)"""
+    for width in (1280, 390):
+        window = await open_page(day, "/", width=width)
+        for window_name in ("1h", "6h", "24h", "7d", "30d"):
+            await window.follow("/", f"window={window_name}")
+            await window.loaded()
+            assert await window.inside("document.querySelectorAll('main svg .tick text').length") > 1
+            assert await window.inside(cut) == [], (width, window_name)
+
+
 async def test_checkboxes_are_large_enough_for_fingers(open_page: Any, day: str) -> None:
     window = await open_page(day, "/jobs", width=390, has_touch=True, is_mobile=True)
     sizes = """[...document.querySelectorAll('input[type=checkbox]')].filter((one) => one.checkVisibility())

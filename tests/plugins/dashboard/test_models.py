@@ -96,6 +96,23 @@ async def test_a_time_axis_has_as_many_ticks_as_fit(lab: Any) -> None:
     assert all(3 <= count <= 14 for count in ticks)
 
 
+async def test_a_time_axis_has_round_times_of_the_zone_that_is_shown(lab: Any) -> None:
+    """The browser of these tests is in Shanghai: midnight there is 16:00 in UTC."""
+    week = f"[m.ticks({NOW}, {NOW} + 7 * 86400e3, 8).length, ...m.ticks({NOW}, {NOW} + 7 * 86400e3, 8).map((at) => (at / 3600e3) % 24)]"
+    try:
+        for zone, hour in (("UTC", 0), ("local", 16)):
+            await lab.inside("m.chooseZone(arg)", zone)
+            assert await lab.inside(week) == [7, *[hour] * 7], zone
+    finally:
+        await lab.inside("m.chooseZone('local')")
+
+
+async def test_a_chart_of_durations_in_a_column_of_no_width_is_empty_and_no_error(lab: Any) -> None:
+    drawn = "m.durationsChart({ runs: arg, changes: [], p50: 4, p95: 6, width: 20, address: () => '/' }).outerHTML"
+    runs = [run(str(n), timestamp=f"2026-11-25T12:00:0{n}Z") for n in range(3)]
+    assert 'width="-' not in await lab.inside(drawn, runs)
+
+
 async def test_axes_end_at_round_numbers(lab: Any) -> None:
     assert await lab.inside("[0.3, 7, 42, 70, 500, 5000].map(m.niceTop)") == pytest.approx([0.3, 8, 50, 90, 600, 5400])
 

@@ -57,6 +57,17 @@ async def test_the_wall_shows_what_matters_without_controls_and_as_it_happens(op
         found = await AXE.run(page, options={"resultTypes": ["violations"]})
         assert [(one["id"], one["nodes"][0]["target"]) for one in found.response["violations"]] == [], scheme
 
+    await window.inside(
+        "m.health.value = { ...m.health.value, components: [{ name: 'alerts', state: 'degraded', problem: arg }] }",
+        "channel ops does not accept notifications: " + "no answer; it is tried again; " * 60 + "x" * 500,
+    )
+    await expect(wall.locator(".held.bad")).to_contain_text("channel ops")
+    for width in (390, 768, 1920):
+        await page.set_viewport_size({"width": width, "height": 1080})
+        assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") == 0, width
+    assert await wall.locator(".held.bad").evaluate("(held) => held.offsetHeight") < size * 4
+    await expect(wall.locator(".counts")).to_contain_text("Today")
+
     await window.count()  # it loads itself again when the server has another version
     async with page.expect_navigation():
         await window.inside("void setTimeout(() => (m.serverVersion.value = '99.0'))")

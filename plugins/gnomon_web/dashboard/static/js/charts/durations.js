@@ -5,7 +5,7 @@ import { asTable } from '../components/table.js';
 import { dayMonth, duration, hourMinute, number, shortMoment } from '../i18n/format.js';
 import { t, word } from '../i18n/index.js';
 import { withKeys } from './mark_keys.js';
-import { ticks } from './time_axis.js';
+import { tickLabel, ticks } from './time_axis.js';
 
 /** @typedef {import('../types.d.ts').Run} Run */
 /** @typedef {{ at: string, what: string, actor: string | null, keys: string[] }} Change of the job's definition */
@@ -36,10 +36,10 @@ export function durationsChart({ runs, changes, p50, p95, width, address }) {
   return withKeys(s('svg', { class: 'durations', width, height, viewBox: `0 0 ${width} ${height}`, role: 'group', 'aria-label': label }, [
     ticks(from, to, (width - LEFT) / 84).map((at) => s('g', { class: 'tick' }, [
       s('line', { x1: place(at), x2: place(at), y1: AXIS, y2: height }),
-      s('text', { x: place(at), y: 12, 'text-anchor': 'middle' }, to - from > 2 * 86_400_000 ? dayMonth(at) : hourMinute(at)),
+      tickLabel(place(at), width, to - from > 2 * 86_400_000 ? dayMonth(at) : hourMinute(at)),
     ])),
     rules(y, top, width),
-    p50 !== null && p95 !== null && s('rect', { class: 'band', x: LEFT, width: width - LEFT, y: y(Math.min(p95, top)), height: Math.max(y(p50) - y(Math.min(p95, top)), 1) }),
+    p50 !== null && p95 !== null && s('rect', { class: 'band', x: LEFT, width: Math.max(width - LEFT, 0), y: y(Math.min(p95, top)), height: Math.max(y(p50) - y(Math.min(p95, top)), 1) }),
     inSpan(changes, from, to).map((change) => s('g', { class: 'change' }, [s('line', { x1: place(Date.parse(change.at)), x2: place(Date.parse(change.at)), y1: AXIS - 4, y2: height }), s('title', null, changeText(change))])),
     bars.map((bar) => link(bar, address(bar.run), y, thick)),
     delays(barsOf(shown, place, startDelay), late, width, thick),

@@ -31,7 +31,7 @@ export function forecastChart({ jobs, from, to, listedUntil, width, address }) {
   const height = TOP + jobs.length * ROW;
   const place = (/** @type {number} */ at) => ((Math.min(Math.max(at, from), to) - from) / (to - from)) * width;
   return withKeys(s('svg', { class: 'lanes forecast', width, height, viewBox: `0 0 ${width} ${height}`, role: 'group', 'aria-label': t('forecast.label', { n: jobs.length }) }, [
-    ticks(from, to, width / 84).map((at) => tick(at, place(at), height, to - from)),
+    ticks(from, to, width / 84).map((at) => tick(at, place(at), { width, height, span: to - from })),
     listedUntil < to && s('rect', { class: 'unknown', x: place(listedUntil), y: TOP, width: width - place(listedUntil), height: height - TOP }, s('title', null, t('forecast.unlisted'))),
     jobs.map((job, index) => lane(job, TOP + index * ROW, { place, width, to, address })),
   ]));

@@ -5,7 +5,7 @@ import { clockOf, dayMonth, duration, hourMinute, number, shortMoment } from '..
 import { t } from '../i18n/index.js';
 import { countsOf, runsOfLane } from '../model/lane_counts.js';
 import { withKeys } from './mark_keys.js';
-import { ticks } from './time_axis.js';
+import { tickLabel, ticks } from './time_axis.js';
 
 /** @typedef {import('../types.d.ts').Run} Run */
 /** @typedef {import('../types.d.ts').Lane} Lane */
@@ -27,7 +27,7 @@ export function lanesChart({ lanes, all, edges, knownFrom, from, now, to, width,
   const place = (/** @type {number} */ at) => ((Math.max(at, from) - from) / (to - from)) * width;
   const label = t('lanes.label', { n: number(runsOfLane(all)), j: lanes.length, f: number(all.total.failed) });
   return withKeys(s('svg', { class: 'lanes', width, height, viewBox: `0 0 ${width} ${height}`, role: 'group', 'aria-label': label }, [
-    ticks(from, to, width / 84).map((at) => tick(at, place(at), height, to - from)),
+    ticks(from, to, width / 84).map((at) => tick(at, place(at), { width, height, span: to - from })),
     knownFrom > from && s('rect', { class: 'unknown', x: 0, y: TOP, width: place(knownFrom), height: height - TOP }),
     s('line', { class: 'now', x1: place(now), x2: place(now), y1: TOP - 6, y2: height }),
     lanes.map((shown, index) => laneOf(shown, TOP + index * ROW, { place, edges, from, now, to, width, ...links })),
@@ -42,13 +42,13 @@ export function lanesTable(read) {
   return asTable(t('timeline'), [t('col.job'), t('figures.runs'), t('status.failed'), t('status.missed'), t('status.cancelled'), t('figures.p50'), t('figures.p95'), t('col.next')], rows);
 }
 
-/** @param {number} at @param {number} x @param {number} height @param {number} span */
-export function tick(at, x, height, span) {
+/** @param {number} at @param {number} x @param {{ width: number, height: number, span: number }} axis */
+export function tick(at, x, { width, height, span }) {
   const { hour, minute } = clockOf(at);
   const isMidnight = hour === 0 && minute === 0;
   return s('g', { class: 'tick' }, [
     s('line', { x1: x, x2: x, y1: TOP - 4, y2: height }),
-    s('text', { x, y: 12, 'text-anchor': 'middle' }, isMidnight && span > 7_200_000 ? dayMonth(at) : hourMinute(at)),
+    tickLabel(x, width, isMidnight && span > 7_200_000 ? dayMonth(at) : hourMinute(at)),
   ]);
 }
 

@@ -59,13 +59,13 @@ export const enPages = {
   'forecast.none': 'Nothing is due in this period.', 'forecast.missing': 'Forecasts need the plugin stats: add [plugins.stats] to the config.', 'forecast.label': 'Fires to come of {n} {n|job|jobs}', 'forecast.unlisted': 'Fires from here on are only counted',
 
   // account and wall
-  'account.until': 'until', 'wall.open': 'Wall view', 'wall.link': 'Link for a wall', 'wall.text': 'A screen that opens the link sees the wall view, and nothing else, without a login.', 'wall.name': 'Name of the wall', 'wall.days': 'Valid for days', 'wall.make': 'Make link', 'wall.revoke': 'Revoke', 'wall.once': 'Anyone who has this link sees the wall. It is shown this once.', 'wall.lost': 'Disconnected: as of {t}',
+  'account.until': 'until', 'wall.open': 'Wall view', 'wall.today': 'Today', 'wall.link': 'Link for a wall', 'wall.text': 'A screen that opens the link sees the wall view, and nothing else, without a login.', 'wall.name': 'Name of the wall', 'wall.days': 'Valid for days', 'wall.make': 'Make link', 'wall.revoke': 'Revoke', 'wall.once': 'Anyone who has this link sees the wall. It is shown this once.', 'wall.lost': 'Disconnected: as of {t}',
 
   // activity
   'audit.hold': 'held all fires', 'audit.release': 'released all fires', 'audit.deploy': 'deployed other definitions', 'audit.accept_rollback': 'accepted the loss of events', 'audit.log_in': 'logged in', 'audit.log_out': 'ended a login', 'audit.access': 'was denied access',
   'audit.acknowledge': 'acknowledged an alert', 'audit.unacknowledge': 'withdrew the acknowledgement of an alert', 'audit.snooze': 'snoozed an alert', 'audit.unsnooze': 'ended the snooze of an alert', 'audit.resolve': 'resolved an alert',
   'act.time': 'Time', 'act.who': 'Who', 'act.what': 'Act', 'act.on': 'Job or run', 'act.why': 'Reason', 'act.refused': 'Refused',
-  'activity.none': 'Nobody has done anything that matches.', 'activity.cut': 'The newest {n} of {m} acts are shown: choose a person, a job or a time to see others.', 'activity.only': 'Only acts of {who}', 'activity.actor': 'Anyone', 'activity.any': 'Every act', 'activity.refused': 'Refused only', 'activity.all': 'All activity of this job',
+  'activity.none': 'Nobody has done anything that matches.', 'activity.nobody': 'Nobody has done anything yet.', 'activity.cut': 'The newest {n} of {m} acts are shown: choose a person, a job or a time to see others.', 'activity.only': 'Only acts of {who}', 'activity.actor': 'Anyone', 'activity.any': 'Every act', 'activity.refused': 'Refused only', 'activity.all': 'All activity of this job',
   'activity.runs': 'Runs', 'activity.jobs': 'Jobs', 'activity.alerts': 'Alerts', 'activity.kernel': 'Kernel and deployments', 'activity.access': 'Access',
   'paused.why': 'Reason: {reason}',
 

@@ -80,12 +80,13 @@ export function wallTime(at) {
   return `${part.year}-${part.month}-${part.day}T${part.hour}:${part.minute}:${part.second}`;
 }
 
+/** How many milliseconds the clocks of the zone that the page shows are ahead of UTC. @param {number} at */
+export const offsetAt = (at) => Date.parse(`${wallTime(at)}Z`) - Math.floor(at / 1000) * 1000;
+
 /** The moment that such a text stands for. @param {string} text */
 export function fromWallTime(text) {
   const shifted = Date.parse(`${text}Z`);
-  const offset = (/** @type {number} */ at) => Date.parse(`${wallTime(at)}Z`) - Math.floor(at / 1000) * 1000;
-  const guess = shifted - offset(shifted);
-  return shifted - offset(guess);
+  return shifted - offsetAt(shifted - offsetAt(shifted));
 }
 
 /** The wall clock of a moment, for charts: `day` counts from Monday, 0. @param {string | number} moment */

@@ -59,13 +59,13 @@ export const zhPages = {
   'forecast.none': '此时段内没有触发。', 'forecast.missing': '预测需要 stats 插件：请在配置中添加 [plugins.stats]。', 'forecast.label': '{n} 个任务未来的触发', 'forecast.unlisted': '此后的触发只计数，不列出',
 
   // account and wall
-  'account.until': '有效期至', 'wall.open': '大屏视图', 'wall.link': '大屏链接', 'wall.text': '打开此链接的屏幕无需登录即可查看大屏视图，但看不到其他内容。', 'wall.name': '大屏名称', 'wall.days': '有效天数', 'wall.make': '生成链接', 'wall.revoke': '吊销', 'wall.once': '持有此链接的人都能看到大屏。链接只显示这一次。', 'wall.lost': '连接已断开，数据截至 {t}',
+  'account.until': '有效期至', 'wall.open': '大屏视图', 'wall.today': '今天', 'wall.link': '大屏链接', 'wall.text': '打开此链接的屏幕无需登录即可查看大屏视图，但看不到其他内容。', 'wall.name': '大屏名称', 'wall.days': '有效天数', 'wall.make': '生成链接', 'wall.revoke': '吊销', 'wall.once': '持有此链接的人都能看到大屏。链接只显示这一次。', 'wall.lost': '连接已断开，数据截至 {t}',
 
   // activity
   'audit.hold': '暂停了全部触发', 'audit.release': '恢复了全部触发', 'audit.deploy': '部署了新的任务定义', 'audit.accept_rollback': '接受了事件丢失', 'audit.log_in': '登录', 'audit.log_out': '结束了一次登录', 'audit.access': '访问被拒绝',
   'audit.acknowledge': '确认了告警', 'audit.unacknowledge': '撤销了对告警的确认', 'audit.snooze': '推迟了告警', 'audit.unsnooze': '取消了告警的推迟', 'audit.resolve': '解除了告警',
   'act.time': '时间', 'act.who': '操作者', 'act.what': '操作', 'act.on': '任务或执行', 'act.why': '原因', 'act.refused': '已拒绝',
-  'activity.none': '没有符合条件的操作。', 'activity.cut': '显示最近 {n} 条，共 {m} 条。要查看其他操作，请按操作者、任务或时间筛选。', 'activity.only': '只看 {who} 的操作', 'activity.actor': '全部操作者', 'activity.any': '全部操作', 'activity.refused': '仅看被拒绝的', 'activity.all': '此任务的全部操作',
+  'activity.none': '没有符合条件的操作。', 'activity.nobody': '还没有任何操作。', 'activity.cut': '显示最近 {n} 条，共 {m} 条。要查看其他操作，请按操作者、任务或时间筛选。', 'activity.only': '只看 {who} 的操作', 'activity.actor': '全部操作者', 'activity.any': '全部操作', 'activity.refused': '仅看被拒绝的', 'activity.all': '此任务的全部操作',
   'activity.runs': '执行', 'activity.jobs': '任务', 'activity.alerts': '告警', 'activity.kernel': '内核与部署', 'activity.access': '访问',
   'paused.why': '原因：{reason}',
 

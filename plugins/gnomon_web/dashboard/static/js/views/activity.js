@@ -101,7 +101,7 @@ export function activityView() {
         const { loading, error, total } = list.state.value;
         const shown = list.acts.value.length;
         if (error) return failure(error, () => list.read(shown > 0));
-        if (shown === 0) return loading ? skeleton(5) : empty(t('activity.none'), isFiltered() && clearButton());
+        if (shown === 0) return loading ? skeleton(5) : empty(t(isFiltered() ? 'activity.none' : 'activity.nobody'), isFiltered() && clearButton());
         if (shown >= MOST_ACTS) return h('p', { class: 'foot quiet-line' }, t('activity.cut', { n: number(shown), m: number(total) }));
         return shown < total && h('p', { class: 'foot' }, h('button', { disabled: loading, onclick: () => list.read(true) }, t(loading ? 'loading' : 'runs.more')));
       },

@@ -60,8 +60,9 @@ const table = (rows) =>
 /** @param {Row} row */
 function line(row) {
   const ended = (/** @type {Figures} */ one) => one.success + one.failed + one.missed + one.cancelled;
+  const isBoth = ended(row.period) > 0 && ended(row.other) > 0; // else there is nothing to compare with, which the finding says
   const few = (/** @type {string} */ measure) => row.too_few.includes(measure) && h('small', { class: 'faint' }, t('compare.few'));
-  const cell = (/** @type {string} */ measure, /** @type {any} */ now, /** @type {any} */ before, /** @type {any} */ shift) => h('td', { class: 'num' }, [h('span', null, now), h('small', null, t('compare.was', { v: before })), few(measure) || (shift && h('strong', null, shift))]);
+  const cell = (/** @type {string} */ measure, /** @type {any} */ now, /** @type {any} */ before, /** @type {any} */ shift) => h('td', { class: 'num' }, [h('span', null, now), (isBoth || measure === 'runs') && h('small', null, t('compare.was', { v: before })), (isBoth && few(measure)) || (shift && h('strong', null, shift))]);
   const { period, other, shift } = row;
   return h('tr', { class: row.job_id === null ? 'all' : null }, [
     h('th', { scope: 'row' }, row.job_id === null ? t('compare.all') : jobLink(row.job_id, clean(row.name ?? row.job_id)), row.changes.map(mark), row.changes_total > row.changes.length && h('small', null, t('compare.changes.more', { n: row.changes_total - row.changes.length })), row.complete_from && h('small', null, t('compare.incomplete', { at: fullMoment(row.complete_from) }))),

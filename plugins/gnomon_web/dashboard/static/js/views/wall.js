@@ -26,12 +26,12 @@ export function wallView() {
   return h('div', { class: 'wall' }, [
     h('header', null, [
       h('h1', { tabindex: -1 }, 'Gnomon'),
-      h('p', { class: 'counts' }, () => today.value && /** @type {const} */ (['success', 'failed', 'missed', 'cancelled']).map((state) =>
+      h('p', { class: 'counts' }, () => today.value && h('span', { class: 'since' }, t('wall.today')), () => today.value && /** @type {const} */ (['success', 'failed', 'missed', 'cancelled']).map((state) =>
         h('span', { class: state }, icon(state), h('span', { class: 'num' }, number(today.value[state])), ' ', t(`status.${state}`)))),
       h('p', { class: () => `clock num ${link.value}` }, () => (link.value === 'live' ? hourMinute(now.value) : t('wall.lost', { t: shortMoment(now.value) }))),
     ]),
     () => store.health.value.hold && h('p', { class: 'held' }, icon('paused'), t('held'), ' ', clean(store.health.value.hold.reason ?? '')),
-    () => unhealthy().map((one) => h('p', { class: 'held bad' }, icon('failed'), clean(one.problem ?? one.name))),
+    () => unhealthy().map((one) => h('p', { class: 'held bad' }, icon('failed'), h('span', null, clean(one.problem ?? one.name)))),
     h('section', { 'aria-label': t('attention'), hidden: () => !store.contributed.value.includes('alerts') }, [
       h('h2', null, t('attention'), () => alerts.value?.total > 0 && h('span', { class: 'num' }, number(alerts.value.total))),
       () => (!alerts.value ? null : alerts.value.alerts.length === 0 ? h('p', { class: 'good' }, icon('success'), t('attention.none')) : h('ul', null, alerts.value.alerts.map(alertLine))),
