@@ -29,10 +29,9 @@ from gnomon.testing.histories import NOON, SECOND, numbered, succeeded
 from gnomon_mongo import MongoStore, operations
 from gnomon_mongo.documents import event_document, execution_document
 from gnomon_mongo.drivers import Driver
-from gnomon_mongo.event_append import identity
 from gnomon_mongo.fence import set_term
 from gnomon_mongo.server import Server
-from gnomon_mongo.write_batch import WriteBatch
+from gnomon_mongo.write_batch import WriteBatch, identity
 from gnomon_shared_log.lease_row import Term
 from measure import arguments, quartiles, report, short
 

@@ -15,16 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gnomon_mongo.plugin import MongoPlugin
-    from gnomon_mongo.spool_limits import SpoolLimits
     from gnomon_mongo.store import MongoStore
+    from gnomon_shared_log.spool_limits import SpoolLimits
 
 __all__ = ["MongoPlugin", "MongoStore", "SpoolLimits"]
 
-_HOMES = {"MongoPlugin": "plugin", "MongoStore": "store", "SpoolLimits": "spooling_writer"}
+_HOMES = {
+    "MongoPlugin": "gnomon_mongo.plugin",
+    "MongoStore": "gnomon_mongo.store",
+    "SpoolLimits": "gnomon_shared_log.spool_limits",
+}
 
 
 def __getattr__(name: str) -> Any:
     # Imported on first use: `gnomon --help` imports the command and must not need the driver.
     if name not in _HOMES:
         raise AttributeError(f"module 'gnomon_mongo' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"gnomon_mongo.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(_HOMES[name]), name)

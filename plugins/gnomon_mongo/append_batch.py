@@ -10,8 +10,8 @@ from gnomon.domain.job_state import JobState
 from gnomon_mongo import operations
 from gnomon_mongo.documents import action_documents, event_document, execution_document, job_document
 from gnomon_mongo.server import Server
-from gnomon_mongo.spooling_writer import SpoolingWriter
 from gnomon_mongo.write_batch import WriteBatch
+from gnomon_shared_log.spooling_writer import SpoolingWriter
 
 
 def batch_of(
@@ -27,10 +27,12 @@ def batch_of(
     )
 
 
-async def restore(server: Server, writer: SpoolingWriter, batch: WriteBatch, head: int) -> None:
+async def restore(
+    server: Server, writer: SpoolingWriter[WriteBatch], batch: WriteBatch, events: Sequence[Event], head: int
+) -> None:
     """Write a part of a log that was exported from another store, and end the log at `head`."""
-    if batch.events:
-        await writer.append(batch, has_gaps=True)
+    if events:
+        await writer.append(batch, events, has_gaps=True)
     else:
         await writer.keep(batch)
     await operations.keep_head(server, head)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TypeAlias
 
 from bson.errors import BSONError
@@ -20,6 +19,7 @@ from pymongo.errors import (
 
 from gnomon.errors import StoreError, StoreUnavailableError
 from gnomon_mongo.drivers import Document
+from gnomon_shared_log.errors import Refusal
 
 DriverError: TypeAlias = PyMongoError | BSONError | OSError | ValueError
 
@@ -38,10 +38,6 @@ _LONGEST = 300
 """Characters that are kept of a driver's message, which is cut where it lists the whole topology (_NOISE)."""
 
 
-class Refusal(StoreError):
-    """The server is up and rejects this; a retry helps only after a change of permissions or of a validator."""
-
-
 class EventRejectedError(Refusal):
     """The server rejects one event, the one at `position`; those before it are written."""
 
@@ -51,21 +47,6 @@ class EventRejectedError(Refusal):
         )
         self.position = event["_id"]
         self.problem = problem
-
-
-class LostEventsError(StoreError):
-    """The database has lost events that it had acknowledged; the one at the position `expected` is missing."""
-
-    def __init__(self, address: str, expected: int, found: int) -> None:
-        lost = (
-            f"events {found + 1} to {expected} are missing" if found < expected else f"event {expected} is another one"
-        )
-        super().__init__(
-            f"MongoDB log {address} has lost acknowledged events: {lost}, its newest event is {found}. It was probably "
-            "restored from a backup or rolled back. Nothing is written on top of the gap: restore the missing events"
-        )
-        self.expected = expected
-        self.found = found
 
 
 def only_duplicates(exc: BulkWriteError) -> bool:
@@ -113,15 +94,6 @@ def translate(exc: DriverError, address: str) -> StoreError:
         case _:
             error = StoreError(f"MongoDB log {address} cannot be used: {said}")
     return error
-
-
-def cannot_start(exc: StoreUnavailableError, patience_s: float, spool: Path) -> StoreUnavailableError:
-    """Return the error of a kernel that has waited in vain for its server."""
-    kept = "; the events in the spool are kept" if spool.exists() else ""
-    return StoreUnavailableError(
-        f"{exc}; waited {patience_s:g} s for it. A kernel cannot start without its log, which says which jobs "
-        f"are paused and what an earlier kernel left running{kept}"
-    )
 
 
 def without_secrets(uri: str) -> str:

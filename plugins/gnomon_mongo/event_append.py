@@ -21,21 +21,17 @@ from gnomon.domain.events import LOG_FORMAT
 from gnomon.errors import ConflictError
 from gnomon_mongo import schema
 from gnomon_mongo.drivers import Collection, Document
-from gnomon_mongo.errors import LostEventsError, only_duplicates, rejected_event
+from gnomon_mongo.errors import only_duplicates, rejected_event
 from gnomon_mongo.fence import FENCE_FIELDS, FENCE_POSITION, check_term, require_term
 from gnomon_mongo.server import Server
+from gnomon_mongo.write_batch import identity
+from gnomon_shared_log.errors import LostEventsError
 from gnomon_shared_log.lease_row import Term
 
 RECHECK_S = 0.02
 """Before a repeated append checks again how far the previous one has come."""
 WITHHELD = "withheld"
 """The type of a placeholder in the log, for an event that the server rejected and that is kept aside."""
-_IDENTITY = ("_id", "stream", "version", "node", "at")
-
-
-def identity(event: Document) -> Document:
-    """Return the fields by which an event is recognized."""
-    return {name: event[name] for name in _IDENTITY}
 
 
 async def append_events(
@@ -94,9 +90,9 @@ def _upsert(event: Document) -> UpdateOne:
 
 
 def _require(event: Document) -> UpdateOne:
-    """Match an event, or fail: an upsert inserts only conditions that are equalities."""
+    """Match the event with this identity, or fail: an upsert inserts only conditions that are equalities."""
     where: Document = {"_id": event["_id"]}
-    where |= {name: {"$gte": event[name], "$lte": event[name]} for name in _IDENTITY if name != "_id"}
+    where |= {name: {"$gte": event[name], "$lte": event[name]} for name in event if name != "_id"}
     return UpdateOne(where, {"$setOnInsert": FENCE_FIELDS}, upsert=True)
 
 
@@ -152,7 +148,7 @@ async def check_event(server: Server, event: Document) -> None:
     async with server.reading():
         found = await server[schema.EVENTS].find_one(event, {"_id": 1})
     if found is None:
-        raise LostEventsError(server.address, event["_id"], await newest_position(server))
+        raise LostEventsError(server.log_name, event["_id"], await newest_position(server))
 
 
 async def newest_event(server: Server, fields: Document | None = None) -> Document | None:

@@ -10,9 +10,9 @@ from gnomon.ticks import next_tick
 from gnomon_mongo import schema
 from gnomon_mongo.change_feed import ChangeFeed
 from gnomon_mongo.drivers import Document, aggregate
-from gnomon_mongo.errors import Refusal
 from gnomon_mongo.lease_table import MongoLeaseTable, lease_fields, lease_row_of
 from gnomon_mongo.server import Server
+from gnomon_shared_log.errors import Refusal
 from gnomon_shared_log.lease_watch import LOOK_S, LeaseWatch
 
 _REPORTED: list[Document] = [

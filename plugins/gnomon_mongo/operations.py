@@ -13,15 +13,17 @@ from pymongo.errors import BulkWriteError
 from gnomon.errors import StoreUnavailableError
 from gnomon_mongo import schema
 from gnomon_mongo.drivers import Document
-from gnomon_mongo.errors import DUPLICATE, Refusal, is_rejection
-from gnomon_mongo.event_append import append_events, identity, newest_event, newest_position, put_in_place
+from gnomon_mongo.errors import DUPLICATE, is_rejection
+from gnomon_mongo.event_append import append_events, newest_event, newest_position, put_in_place
 from gnomon_mongo.foreign_documents import MARKS
 from gnomon_mongo.lease_table import lease_row_of
 from gnomon_mongo.rejected_documents import Rejected, RejectedDocuments
 from gnomon_mongo.server import Server
-from gnomon_mongo.write_batch import WriteBatch
+from gnomon_mongo.write_batch import WriteBatch, encode_identity, identity
+from gnomon_shared_log.errors import Refusal
 from gnomon_shared_log.lease_row import Term
 from gnomon_shared_log.lease_watch import LeaseWatch
+from gnomon_shared_log.log_table import LogEnd
 
 CALL_DOCUMENTS = 250
 CALL_BYTES = 8 * 1024 * 1024
@@ -205,7 +207,7 @@ def _weight(document: Document) -> int:
     return sum(len(text) for text in texts if isinstance(text, str | bytes))
 
 
-class LogEnd(NamedTuple):
+class StoredEnd(NamedTuple):
     """The newest event of a log, and the document `log`: where the log ends, and the state of its views."""
 
     newest: Document | None
@@ -216,12 +218,18 @@ class LogEnd(NamedTuple):
         """The highest position ever assigned."""
         return max(int(self.newest["_id"]) if self.newest is not None else 0, int(self.log.get("head", 0)))
 
+    def identified(self) -> LogEnd:
+        """Return it in the words of the shared writer, with the event at the head, unless that was pruned."""
+        if self.newest is None or self.newest["_id"] != self.head:
+            return LogEnd(self.head, None)
+        return LogEnd(self.head, encode_identity(self.newest))
 
-async def read_end(server: Server) -> LogEnd:
+
+async def read_end(server: Server) -> StoredEnd:
     """Read the end of the log."""
     newest = await newest_event(server)  # first, as in read_head
     async with server.reading():
-        return LogEnd(newest, await server[schema.KERNEL].find_one({"_id": schema.LOG}) or {})
+        return StoredEnd(newest, await server[schema.KERNEL].find_one({"_id": schema.LOG}) or {})
 
 
 async def keep_head(server: Server, head: int) -> None:

@@ -13,9 +13,9 @@ from gnomon.durations import Duration
 from gnomon.hookspecs import hookimpl
 from gnomon.ports import Store
 from gnomon_mongo.drivers import Driver, DriverName
-from gnomon_mongo.spool_limits import SpoolLimits
 from gnomon_mongo.store import MongoStore
 from gnomon_shared_log.lease_row import CutOff
+from gnomon_shared_log.spool_limits import SpoolLimits
 
 MEBIBYTE = 1024 * 1024
 SCHEMES = ("mongodb://", "mongodb+srv://")

@@ -24,18 +24,18 @@ from gnomon.tasks import at_once
 from gnomon_mongo import operations, queries, schema
 from gnomon_mongo.documents import action_documents, execution_document, execution_key, job_document, job_of
 from gnomon_mongo.drivers import Document
-from gnomon_mongo.errors import Refusal
 from gnomon_mongo.event_append import WITHHELD
 from gnomon_mongo.foreign_documents import own
-from gnomon_mongo.operations import LogEnd
+from gnomon_mongo.operations import StoredEnd
 from gnomon_mongo.server import LIST_LIMIT_S, WORK_LIMIT_S, Server
 from gnomon_mongo.write_batch import WriteBatch
+from gnomon_shared_log.errors import Refusal
 
 PAGE = 1_000
 """Events that are folded at a time."""
 
 
-async def repair(server: Server, end: LogEnd) -> int:
+async def repair(server: Server, end: StoredEnd) -> int:
     """Bring the views up to this end of the log; return how many events were folded.
 
     Every append writes its views before the next one starts, so only the views of the last one can be missing. A

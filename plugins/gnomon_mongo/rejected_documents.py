@@ -17,6 +17,7 @@ import bson
 import msgspec
 from bson import CodecOptions
 
+from gnomon.domain.records import StoreHealth
 from gnomon.errors import StoreUnavailableError
 from gnomon.files import make_private
 from gnomon.threads import in_thread
@@ -59,6 +60,14 @@ class RejectedDocuments:
         self.path = path
         self.count = 0
         self.newest: Rejected | None = None
+
+    def health(self) -> StoreHealth:
+        """Return the health of a store whose server has everything that it did not reject."""
+        if self.newest is None:
+            return StoreHealth()
+        problem = f"MongoDB has rejected {self.count} documents, which are kept aside; the newest is "
+        advice = "`gnomon mongo spool` shows them and writes them again"
+        return StoreHealth("degraded", f"{problem}{self.newest.name}: {self.newest.problem}; {advice}")
 
     async def load(self) -> list[Rejected]:
         """Return all of them, in the order in which they were rejected."""

@@ -24,9 +24,10 @@ class EventIdentity(msgspec.Struct, frozen=True):
 class Batch(Protocol):
     """The content of one append, one checkpoint, or some log lines, encoded; several can be merged into one.
 
-    Events are ordered by position and without gaps. The views are those of executions and jobs, and operators' actions,
-    as they are folded from the events; of each execution, job and checkpoint only the newest is kept. A batch is
-    encoded before the first `await` of an append, because the views change in the meantime.
+    Events are ordered by position, without gaps unless they come from another log (`Store.restore`). The views are
+    those of executions and jobs, and operators' actions, as they are folded from the events; of each execution, job and
+    checkpoint only the newest is kept. A batch is encoded before the first `await` of an append, because the views
+    change in the meantime.
     """
 
     @property
@@ -97,12 +98,14 @@ class BatchCodec(Protocol[B]):
         """Return the identity with this `body`, which the spool keeps for the next start."""
 
 
-def check_places(events: Sequence[Event], head: int) -> None:
+def check_places(events: Sequence[Event], head: int, *, has_gaps: bool = False) -> None:
     """Raise an error for events whose places are taken, also by pruned events, or that would leave a gap."""
     new: set[tuple[str, int]] = set()
-    for position, event in enumerate(events, head + 1):
+    position = head + 1
+    for event in events:
         if event.position < position or (event.stream, event.version) in new:
             raise ConflictError(event.stream, event.version, event.position)
-        if event.position > position:
+        if event.position > position and not has_gaps:
             raise StoreError(f"event {event.position} would leave a gap in the log: the next is {position}")
         new.add((event.stream, event.version))
+        position = event.position + 1

@@ -13,7 +13,7 @@ B_contra = TypeVar("B_contra", bound=Batch, contravariant=True)
 
 
 class LogEnd(msgspec.Struct, frozen=True):
-    """Where a log ends: the highest position ever assigned, and the newest event, None if that was pruned."""
+    """Where a log ends: the highest position ever assigned, and the event there, None if that was pruned."""
 
     head: int
     newest: EventIdentity | None
@@ -41,9 +41,6 @@ class LogTable(Protocol[B_contra]):
 
         A view that is older than the stored one changes nothing, so the order of two calls does not matter.
         """
-
-    async def read_end(self) -> LogEnd:
-        """Return where the log ends."""
 
     async def read_head(self) -> int:
         """Return the highest position ever assigned."""

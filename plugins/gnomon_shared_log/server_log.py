@@ -3,41 +3,38 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, Self
 
-from gnomon_shared_log.batch import Batch
-from gnomon_shared_log.changes import ChangeSource
+from gnomon_shared_log.batch import B, BatchCodec
 from gnomon_shared_log.late_ends import LateEndTable
 from gnomon_shared_log.lease_row import LeaseTable
 from gnomon_shared_log.log_table import LogTable
-from gnomon_shared_log.order_table import OrderTable
-
-B_contra = TypeVar("B_contra", bound=Batch, contravariant=True)
 
 
-class ServerLog(Protocol[B_contra]):
+class ServerLog(Protocol[B]):
     """The tables of one log. `product` names the server, such as `MongoDB`, and `name` the log, for messages."""
 
     product: str
+
+    @property
+    def codec(self) -> BatchCodec[B]:
+        """Encodes batches for the spool."""
 
     @property
     def name(self) -> str:
         """The log for messages, such as `MongoDB log 127.0.0.1:27017/gnomon`."""
 
     @property
-    def lease(self) -> LeaseTable: ...
+    def lease(self) -> LeaseTable:
+        """The row of the leader."""
 
     @property
-    def events(self) -> LogTable[B_contra]: ...
+    def events(self) -> LogTable[B]:
+        """The log itself."""
 
     @property
-    def late_ends(self) -> LateEndTable: ...
-
-    @property
-    def orders(self) -> OrderTable: ...
-
-    @property
-    def source(self) -> ChangeSource: ...
+    def late_ends(self) -> LateEndTable:
+        """Ends of runs for the kernel that leads."""
 
     async def connect(self) -> None:
         """Connect, or prepare to: a server that is away may be noticed by the first call. StoreError if it cannot."""

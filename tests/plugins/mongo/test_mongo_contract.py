@@ -10,8 +10,9 @@ import pytest
 
 from gnomon.ports import Store
 from gnomon.testing.contracts import StoreContract
-from gnomon_mongo import MongoStore, retention, spooling_writer
+from gnomon_mongo import MongoStore, retention
 from gnomon_mongo.drivers import Driver
+from gnomon_shared_log import spooling_writer
 
 PATIENCE = timedelta(seconds=30)
 """What the contract asks for in one call takes the test's server a second or more where the machine is busy."""

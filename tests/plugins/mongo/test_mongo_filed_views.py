@@ -11,7 +11,8 @@ import pytest
 from gnomon.domain.events import JobPaused, JobRemoved
 from gnomon.domain.records import ActionQuery, ExecutionQuery
 from gnomon.testing.histories import append, extend, job_added, scheduled, succeeded
-from gnomon_mongo import MongoStore, filed_views, projection, view_filer
+from gnomon_mongo import MongoStore, filed_views, projection
+from gnomon_shared_log import view_filer
 
 MakeStore = Callable[..., MongoStore]
 Eventually = Callable[[Callable[[], Any]], Awaitable[None]]

@@ -9,7 +9,8 @@ import pytest
 
 from gnomon.errors import UnsafeFileError
 from gnomon_mongo.rejected_documents import Rejected, RejectedDocuments
-from gnomon_mongo.spool import Spool
+from gnomon_mongo.write_batch import DocumentCodec
+from gnomon_shared_log.spool import Spool
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +21,7 @@ def umask() -> Iterator[None]:
 
 
 async def test_the_spool_and_what_was_rejected_are_for_their_owner_only(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "spool.db")
+    spool = Spool(tmp_path / "spool.db", DocumentCodec())
     await spool.open()
     await RejectedDocuments(tmp_path / "spool.db.rejected").add([Rejected("events", {"n": 1}, "too large", 0, 0.0)])
 
@@ -34,6 +35,6 @@ async def test_a_link_in_the_place_of_the_spool_is_not_followed(tmp_path: Path) 
     (tmp_path / "spool.db").symlink_to(tmp_path / "elsewhere")
 
     with pytest.raises(UnsafeFileError, match="is a symbolic link"):
-        await Spool(tmp_path / "spool.db").open()
+        await Spool(tmp_path / "spool.db", DocumentCodec()).open()
 
     assert not (tmp_path / "elsewhere").exists()

@@ -16,9 +16,10 @@ from gnomon.domain.records import ExecutionQuery
 from gnomon.errors import StoreUnavailableError
 from gnomon.testing import check_store
 from gnomon.testing.histories import NOON, SECOND, job_added, job_states, numbered, succeeded
-from gnomon_mongo import MongoStore, queries, schema, spooling_writer, view_filer
+from gnomon_mongo import MongoStore, queries, schema
 from gnomon_mongo.errors import TRANSIENT
 from gnomon_mongo.server import Server
+from gnomon_shared_log import spooling_writer, view_filer
 
 MakeStore = Callable[..., MongoStore]
 

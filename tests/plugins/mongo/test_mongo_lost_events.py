@@ -17,7 +17,7 @@ from gnomon.errors import DeposedError, StoreError
 from gnomon.testing.histories import NOON, SECOND, numbered, succeeded
 from gnomon_mongo import MongoStore, schema
 from gnomon_mongo.drivers import Driver
-from gnomon_mongo.errors import LostEventsError
+from gnomon_shared_log.errors import LostEventsError
 
 MakeStore = Callable[..., MongoStore]
 Eventually = Callable[[Callable[[], Any]], Awaitable[None]]

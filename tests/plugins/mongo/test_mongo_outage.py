@@ -25,8 +25,9 @@ from gnomon.domain.records import Checkpoint, ExecutionQuery, LogLine
 from gnomon.errors import ConflictError, DeposedError, StoreError, StoreUnavailableError
 from gnomon.testing import check_log
 from gnomon.testing.histories import NOON, SECOND, extend, job_added, job_states, numbered, scheduled, succeeded
-from gnomon_mongo import MongoStore, SpoolLimits, event_append, spool, spooling_writer, view_filer
+from gnomon_mongo import MongoStore, SpoolLimits, event_append
 from gnomon_mongo.drivers import Driver, DriverName
+from gnomon_shared_log import spool, spooling_writer, view_filer
 
 Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
 
@@ -44,7 +45,7 @@ def a_store_looks_often_and_closes_soon(monkeypatch: pytest.MonkeyPatch) -> None
     for module in (spooling_writer, view_filer):
         monkeypatch.setattr(module, "LONGEST_PAUSE_S", 0.2)
     monkeypatch.setattr(spooling_writer, "FINISH_LIMIT_S", 0.5)
-    monkeypatch.setattr("gnomon_mongo.store.RELEASE_LIMIT_S", 0.5)
+    monkeypatch.setattr("gnomon_shared_log.shared_log.RELEASE_LIMIT_S", 0.5)
 
 
 @pytest.fixture

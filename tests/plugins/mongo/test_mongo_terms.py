@@ -22,6 +22,7 @@ from gnomon_mongo.documents import event_document
 from gnomon_mongo.drivers import Driver
 from gnomon_mongo.lease_table import MongoLeaseTable
 from gnomon_mongo.server import Server
+from gnomon_mongo.write_batch import identity
 from gnomon_shared_log import lease_holder
 from gnomon_shared_log.lease import Lease
 from gnomon_shared_log.lease_clock import lease_clock
@@ -279,7 +280,7 @@ async def test_an_append_of_an_earlier_term_writes_nothing(
     await event_append.append_events(server, events[:1], None, old.term())
     await take(database, server, 2)
 
-    for after in (None, event_append.identity(events[0])):
+    for after in (None, identity(events[0])):
         with pytest.raises(DeposedError, match="leads in epoch 2; this one led in epoch 1"):
             await event_append.append_events(server, events[1:], after, old.term())
 

@@ -12,31 +12,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Literal
+from typing import Generic, Literal
 
 from gnomon.backoff import Backoff
 from gnomon.domain.events import Event
+from gnomon.domain.execution import Execution
 from gnomon.domain.records import StoreHealth
 from gnomon.errors import ConflictError, DeposedError, StoreError, StoreUnavailableError
 from gnomon.logs import get_logger
-from gnomon_mongo import operations
-from gnomon_mongo.documents import event_of
-from gnomon_mongo.drivers import Document
-from gnomon_mongo.errors import LostEventsError, Refusal
-from gnomon_mongo.event_append import check_event, identity
-from gnomon_mongo.kept_ends import KeptEnds
-from gnomon_mongo.log_writer import LogWriter
-from gnomon_mongo.rejected_documents import RejectedDocuments
-from gnomon_mongo.server import Server
-from gnomon_mongo.spool import Spool
-from gnomon_mongo.spool_limits import SpoolLimits
-from gnomon_mongo.view_filer import ViewFiler
-from gnomon_mongo.write_batch import WriteBatch, check_places
+from gnomon_shared_log.batch import B, EventIdentity, check_places
+from gnomon_shared_log.errors import LostEventsError, Refusal
+from gnomon_shared_log.kept_ends import KeptEnds
 from gnomon_shared_log.lease import Lease
+from gnomon_shared_log.log_table import LogEnd
+from gnomon_shared_log.server_log import ServerLog
+from gnomon_shared_log.spool import Spool
+from gnomon_shared_log.spool_limits import SpoolLimits
+from gnomon_shared_log.view_filer import ViewFiler
 
-log = get_logger("gnomon.mongo")
+log = get_logger("gnomon.shared_log")
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 """The pauses between attempts to drain."""
@@ -47,15 +43,15 @@ ALARM = 0.8
 SLOW_APPEND_S, SLOW_MEMORY_S = 0.5, 10.0
 """An append that takes longer than the first is slow, for as long as the second."""
 BACKGROUND_LIMIT_S = 10.0
-"""For one write of what waits in the spool, or of views. A busy server may need longer for hundreds of documents than
-for an append, and they would never be written within a limit that is too short for them."""
+"""For one write of what waits in the spool, or of views. A busy server may need longer for hundreds of them than for an
+append, and they would never be written within a limit that is too short for them."""
 FINISH_LIMIT_S = 5.0
 """For the last views before the store closes."""
 UNORDERED_WRITES = 2
-"""Concurrent writes of checkpoints and log lines: motor has few threads, and events must not wait for lines."""
+"""Concurrent writes of checkpoints and log lines: connections are few, and events must not wait for lines."""
 
 
-class SpoolingWriter:
+class SpoolingWriter(Generic[B]):
     """Keeps the order of the log and its `head`.
 
     While the spool is empty, appends go to the server, one at a time under `_turn`. Once something is in the spool,
@@ -64,13 +60,12 @@ class SpoolingWriter:
     """
 
     def __init__(
-        self, server: Server, lease: Lease, spool: Spool, limits: SpoolLimits, rejected: RejectedDocuments
+        self, server: ServerLog[B], lease: Lease, spool: Spool[B], limits: SpoolLimits, rest_s: float = 0.0
     ) -> None:
         self.head = 0
         self._server = server
         self._lease = lease
         self._spool = spool
-        self._rejected = rejected
         self._limits = limits
         self._turn = asyncio.Lock()
         self._unordered = asyncio.Semaphore(UNORDERED_WRITES)
@@ -80,27 +75,26 @@ class SpoolingWriter:
         self._deposed: StoreError | None = None
         self._has_warned = False
         self._append_s = self._appended_at = 0.0
-        self._newest: Document | None = None  # the identity of the event before the next one
-        self._recorded: Document | None = None  # the one that the spool has recorded
-        self._log = LogWriter(server, lease, rejected)
-        self._ends = KeptEnds(server, spool)
-        self._filer = ViewFiler(lambda views: self._log.write_rest(views, BACKGROUND_LIMIT_S))
+        self._newest: EventIdentity | None = None  # the event before the next one
+        self._acknowledged: EventIdentity | None = None  # the newest one that the server has
+        self._recorded: EventIdentity | None = None  # the one that the spool has recorded
+        self._ends = KeptEnds(server.late_ends, spool)
+        self._filer = ViewFiler[B](self._write_views, rest_s)
 
-    async def start(self) -> operations.LogEnd:
-        """Drain the spool; return where the log ends then.
+    async def drain_left(self) -> None:
+        """Write what an earlier kernel left in the spool.
 
         Raise LostEventsError if the database lacks an event that it has acknowledged to an earlier kernel here.
         """
-        await self._rejected.load()
         if (recorded := await self._spool.newest()) is not None:
             await self._check_not_lost(recorded)
         if drained := await self._drain_all():
-            log.info("the spool is drained", events=drained, log=self._server.address)
-        end = await operations.read_end(self._server)
+            log.info("the spool is drained", events=drained, log=self._server.name)
+
+    def begin(self, end: LogEnd) -> None:
+        """Append behind this end of the log from now on."""
         self.head = end.head
-        if end.newest is not None and end.newest["_id"] == self.head:  # else it has been pruned
-            self._newest = self._log.acknowledged = identity(end.newest)
-        return end
+        self._newest = self._acknowledged = end.newest
 
     async def flush(self) -> None:
         """Wait until all views are filed; StoreUnavailableError if the server does not take them."""
@@ -116,23 +110,22 @@ class SpoolingWriter:
         """File views behind the events, until cancelled. Runs as a task of the store."""
         await self._filer.run()
 
-    def unfiled_execution(self, execution_id: str) -> Document | None:
+    def unfiled_execution(self, execution_id: str) -> Execution | None:
         """Return the newest view of an execution that is not filed yet."""
         return self._filer.execution(execution_id)
 
-    async def _check_not_lost(self, recorded: Document) -> None:
+    async def _check_not_lost(self, recorded: EventIdentity) -> None:
         try:
-            await check_event(self._server, recorded)
+            await self._server.events.check_event(recorded)
         except LostEventsError as exc:
-            if max(exc.found, await operations.read_head(self._server)) < recorded["_id"]:  # not only pruned
+            if max(exc.found, await self._server.events.read_head()) < recorded.position:  # not only pruned
                 raise StoreError(
                     f"{exc}, or rename the spool {self._spool.path} to start without them; runs may then run again"
                 ) from exc
 
     async def record_newest(self) -> None:
         """Record in the spool, which is on this machine, how far the server has acknowledged the log."""
-        await self._rejected.load()  # some may have been written again by a command
-        newest = self._log.acknowledged
+        newest = self._acknowledged
         if newest is not None and newest is not self._recorded:
             await self._spool.set_newest(newest)
             self._recorded = newest
@@ -141,7 +134,7 @@ class SpoolingWriter:
         """Expect no longer that the newest event is there, if it is about to be deleted."""
         async with self._turn:
             await self._filer.flush()  # a view that is filed after the deletion would come back
-            if self._newest is not None and self._newest["stream"] in execution_ids:
+            if self._newest is not None and self._newest.stream in execution_ids:
                 self._newest = None
 
     def health(self) -> StoreHealth:
@@ -158,30 +151,23 @@ class SpoolingWriter:
             problem = f"{self._filer.problem}; the views of {self._filer.waiting} events are not written yet"
             return StoreHealth("degraded", problem, self._filer.waiting)
         if self._spool.is_empty:
-            return self._health_of_rejected()
+            return StoreHealth()
         full = self._limits.reached_by(self._spool)
         problem = f"{self._problem or 'the spool is being drained'}; {self.waiting}{f'; {full}' if full else ''}"
         return StoreHealth("degraded", problem, self._spool.events, accepts_runs=full is None)
-
-    def _health_of_rejected(self) -> StoreHealth:
-        newest = self._rejected.newest
-        if newest is None:
-            return StoreHealth()
-        problem = f"MongoDB has rejected {self._rejected.count} documents, which are kept aside; the newest is "
-        advice = "`gnomon mongo spool` shows them and writes them again"
-        return StoreHealth("degraded", f"{problem}{newest.name}: {newest.problem}; {advice}")
 
     @property
     def _holds(self) -> bool:
         return self._lease.cut_off == "hold"
 
     def _reason_to_hold(self) -> str:
-        cause = self._problem or f"the lease of MongoDB log {self._server.address} was not renewed in time"
+        cause = self._problem or f"the lease of {self._server.name} was not renewed in time"
         if self._lease.is_trusted:
             why = "a run that the server does not know of could run again under the next kernel that leads"
         else:
             why = "the lease has run out, and another kernel may lead by now"
-        return f'no runs are started while events do not reach MongoDB, as `cut_off = "hold"` says: {why}; {cause}'
+        product = self._server.product
+        return f'no runs are started while events do not reach {product}, as `cut_off = "hold"` says: {why}; {cause}'
 
     @property
     def waiting(self) -> str:
@@ -201,7 +187,7 @@ class SpoolingWriter:
     def note_lapse(self) -> None:
         """Log that the lease has run out. Health and appends do not depend on this: they read the clock."""
         if self._deposed is None and self._holds:
-            log.warning("the lease has run out: no runs are started until it is renewed", log=self._server.address)
+            log.warning("the lease has run out: no runs are started until it is renewed", log=self._server.name)
 
     def depose(self, exc: StoreError) -> None:
         """Stop writing: another kernel owns the log, or the database has lost a part of it."""
@@ -212,25 +198,22 @@ class SpoolingWriter:
         self._away.set()
         log.critical("events can no longer be appended to the log", problem=str(exc))
 
-    async def append(self, batch: WriteBatch, *, has_gaps: bool = False) -> None:
-        """Write events that follow the head; durable, on the server or in the spool, when it returns."""
+    async def append(self, batch: B, events: Sequence[Event], *, has_gaps: bool = False) -> None:
+        """Write a batch of these events, which follow the head; durable, on the server or in the spool, afterwards."""
         async with self._turn:
             if self._deposed is not None:
                 raise self._deposed
-            check_places(batch.events, self.head, has_gaps=has_gaps)
+            check_places(events, self.head, has_gaps=has_gaps)
             await self._filer.room()
-            batch.after = self._newest
-            first = self._filer.first or batch.events[0]["_id"]
-            for event in batch.events:
-                event["batch"] = first
+            batch.follow(self._newest, self._filer.first or batch.first)
             began = time.monotonic()
-            await self._write_or_spool(batch)
+            await self._write_or_spool(batch, events)
             self._appended_at = time.monotonic()
             self._append_s = self._appended_at - began
             self.head = max(self.head, batch.last)
-            self._newest = identity(batch.events[-1])
+            self._newest = batch.newest
 
-    async def keep(self, batch: WriteBatch) -> None:
+    async def keep(self, batch: B) -> None:
         """Write what is not part of the order of the log: a checkpoint, log lines."""
         async with self._unordered:
             if self._deposed is not None:
@@ -248,7 +231,7 @@ class SpoolingWriter:
                 await self._set_aside(exc)
                 break
             await self._spool.drop(number)
-            drained += len(batch.events)
+            drained += batch.event_count
         await self._ends.hand_over()
         return drained
 
@@ -293,21 +276,21 @@ class SpoolingWriter:
         await self._write(batch)
         await self._spool.drop(number)
 
-    async def keep_ends(self, found: Iterable[Event]) -> None:
+    async def keep_ends(self, found: Sequence[Event]) -> None:
         """Keep ends of runs that wait behind an append that was refused; the spool of `run` takes the append itself."""
         if self._holds:
             await self._ends.keep(found)
 
-    async def _write_or_spool(self, batch: WriteBatch) -> None:
-        holds = self._holds and bool(batch.events)
+    async def _write_or_spool(self, batch: B, events: Sequence[Event] = ()) -> None:
+        holds = self._holds and bool(events)
         if self._spool.is_empty or holds:
             try:
-                await self._write_now(batch)
+                await self._write_now(batch, events)
             except (StoreUnavailableError, Refusal) as exc:
                 # It may have been written anyway. It is written again, and what is there already is kept.
                 self._degrade(exc)
                 if holds:
-                    await self._ends.keep(event_of(document) for document in batch.events)
+                    await self._ends.keep(events)
                     raise StoreUnavailableError(self._reason_to_hold()) from exc
             else:
                 if self._since is not None:  # the spool was not usable in this outage, or not used
@@ -321,7 +304,7 @@ class SpoolingWriter:
         self._away.set()
         self._warn()
 
-    async def _write_now(self, batch: WriteBatch) -> None:
+    async def _write_now(self, batch: B, events: Sequence[Event]) -> None:
         """Write to the server, in the term of this kernel."""
         try:
             await self._lease.hold()
@@ -334,26 +317,34 @@ class SpoolingWriter:
             raise
         except DeposedError as exc:
             self.depose(exc)
-            await self.keep_ends(event_of(document) for document in batch.events)
+            await self.keep_ends(events)
             raise
 
-    async def _write(self, batch: WriteBatch) -> None:
+    async def _write(self, batch: B) -> None:
         """Write what waited in the spool."""
-        await self._log.write_events(batch, BACKGROUND_LIMIT_S)
-        await self._log.write_rest(batch, BACKGROUND_LIMIT_S)
+        if batch.event_count:
+            await self._write_events(batch, BACKGROUND_LIMIT_S)
+        await self._write_views(batch)
 
-    async def _write_quickly(self, batch: WriteBatch) -> None:
+    async def _write_quickly(self, batch: B) -> None:
         """Write the events, in one round trip; their views follow in the background. Write anything else at once."""
-        if batch.events:
-            await self._log.write_events(batch)
+        if batch.event_count:
+            await self._write_events(batch)
             self._filer.add(batch)
         else:
-            await self._log.write_rest(batch)
+            await self._server.events.write_rest(batch)
+
+    async def _write_events(self, batch: B, limit_s: float | None = None) -> None:
+        await self._server.events.write_events(batch, self._lease.term(), limit_s)
+        self._acknowledged = batch.newest
+
+    async def _write_views(self, views: B) -> None:
+        await self._server.events.write_rest(views, BACKGROUND_LIMIT_S)
 
     async def _refresh_head(self) -> None:
         """Read the head after a conflict: a part of the batch may have been written before it."""
         try:
-            self.head = await operations.read_head(self._server)
+            self.head = await self._server.events.read_head()
         except StoreError as exc:
             log.warning("the head of the log could not be read", problem=str(exc))
 
@@ -366,14 +357,15 @@ class SpoolingWriter:
     def _recover(self) -> None:
         seconds = round(time.monotonic() - self._since, 1) if self._since is not None else None
         self._since, self._problem, self._has_warned = None, None, False
-        done = "MongoDB is back, runs are started again" if self._holds else "MongoDB is back, the spool is drained"
-        log.info(done, log=self._server.address, after_s=seconds)
+        back = f"{self._server.product} is back, {'runs are started again' if self._holds else 'the spool is drained'}"
+        log.info(back, log=self._server.name, after_s=seconds)
 
     def _degrade(self, exc: StoreError) -> None:
         self._problem = str(exc)
         if self._since is None:
             self._since = time.monotonic()
-            lost = "MongoDB is down, no runs are started" if self._holds else "MongoDB is down, events go to the spool"
+            what = "no runs are started" if self._holds else "events go to the spool"
+            lost = f"{self._server.product} is down, {what}"
             log.error(lost, problem=str(exc), spool=str(self._spool.path))
 
     def _warn(self) -> None:
@@ -384,7 +376,7 @@ class SpoolingWriter:
     async def _set_aside(self, exc: ConflictError) -> None:
         events = self._spool.events
         waiting = await self._spool.after(0, events)
-        await self._ends.send([event_of(document) for document in waiting])
+        await self._ends.send(waiting)
         aside = await self._spool.set_aside()
         log.critical(
             "another kernel wrote to the log while events waited in the spool; they cannot be appended to it",

@@ -13,25 +13,26 @@ from pathlib import Path
 
 from gnomon.errors import StoreInUseError
 from gnomon.logs import get_logger
-from gnomon_mongo.spool import Spool
+from gnomon_shared_log.batch import B, BatchCodec
 from gnomon_shared_log.lease_row import CutOff
+from gnomon_shared_log.spool import Spool
 
-log = get_logger("gnomon.mongo")
+log = get_logger("gnomon.shared_log")
 
 MOST_SPOOLS = 8
 """Spools of one configuration: each belongs to a process that led, and has not been able to leave since."""
 
 
-async def open_spool(path: Path, cut_off: CutOff) -> Spool:
+async def open_spool(path: Path, codec: BatchCodec[B], cut_off: CutOff) -> Spool[B]:
     """Open the first spool that no other process uses; StoreInUseError if there is none."""
     *others, last = list(_candidates(path))[: MOST_SPOOLS if cut_off == "hold" else 1]
     for candidate in others:
-        spool = Spool(candidate)
+        spool = Spool(candidate, codec)
         with suppress(StoreInUseError):
             await spool.open()
             return spool
         log.warning("another process uses the spool, this kernel uses another one", spool=str(candidate))
-    spool = Spool(last)
+    spool = Spool(last, codec)
     await spool.open()
     return spool
 

@@ -6,33 +6,32 @@ from collections.abc import Iterable
 
 from gnomon.logs import get_logger
 from gnomon_mongo import operations, schema
-from gnomon_mongo.drivers import Document
 from gnomon_mongo.errors import EventRejectedError
-from gnomon_mongo.event_append import identity, placeholder
+from gnomon_mongo.event_append import check_event, placeholder
 from gnomon_mongo.rejected_documents import Rejected, RejectedDocuments
 from gnomon_mongo.server import Server
-from gnomon_mongo.write_batch import WriteBatch
-from gnomon_shared_log.lease import Lease
+from gnomon_mongo.write_batch import WriteBatch, decode_identity
+from gnomon_shared_log.batch import EventIdentity
+from gnomon_shared_log.lease_row import Term
+from gnomon_shared_log.log_table import LogTable
 
 log = get_logger("gnomon.mongo")
 
 
-class LogWriter:
-    """Writes in the term of this kernel. `acknowledged` is the identity of the newest event that the server has."""
+class MongoLogTable(LogTable[WriteBatch]):
+    """Writes batches, and asks for the end of the log."""
 
-    def __init__(self, server: Server, lease: Lease, rejected: RejectedDocuments) -> None:
-        self.acknowledged: Document | None = None
+    def __init__(self, server: Server, rejected: RejectedDocuments) -> None:
         self._server = server
-        self._lease = lease
         self._rejected = rejected
         self._size = operations.CallSize()
 
-    async def write_events(self, batch: WriteBatch, limit_s: float | None = None) -> None:
+    async def write_events(self, batch: WriteBatch, term: Term, limit_s: float | None = None) -> None:
         """Write events. A placeholder takes the place of one that the server rejects: the log has no gaps."""
         withheld: dict[int, Rejected] = {}
         while True:
             try:
-                await operations.write_events(self._server, batch, self._lease.term(), limit_s, self._size)
+                await operations.write_events(self._server, batch, term, limit_s, self._size)
             except EventRejectedError as exc:
                 number = next(i for i, event in enumerate(batch.events) if event["_id"] == exc.position)
                 if number in withheld:  # the placeholder is rejected, too: everything waits for the event
@@ -47,8 +46,6 @@ class LogWriter:
             else:
                 break
         self._report(withheld.values())
-        if batch.events:
-            self.acknowledged = identity(batch.events[-1])
 
     async def write_rest(self, batch: WriteBatch, limit_s: float | None = None) -> None:
         """Write the documents other than events. Those that the server rejects are kept aside."""
@@ -56,6 +53,12 @@ class LogWriter:
         if rejected:
             await self._rejected.add(rejected)
             self._report(rejected)
+
+    async def read_head(self) -> int:
+        return await operations.read_head(self._server)
+
+    async def check_event(self, identity: EventIdentity) -> None:
+        await check_event(self._server, decode_identity(identity))
 
     def _report(self, rejected: Iterable[Rejected]) -> None:
         for one in rejected:

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import msgspec
 
-from gnomon_mongo.spool import Spool
+from gnomon_shared_log.batch import B
+from gnomon_shared_log.spool import Spool
 
 
 class SpoolLimits(msgspec.Struct, frozen=True):
@@ -16,7 +17,7 @@ class SpoolLimits(msgspec.Struct, frozen=True):
     size: int = 256 * 1024 * 1024
     age: timedelta = timedelta(days=1)
 
-    def reached_by(self, spool: Spool) -> str | None:
+    def reached_by(self, spool: Spool[B]) -> str | None:
         """Return why no new runs may be started, or None."""
         if spool.size > self.size:
             return f"no runs are started: the spool has {spool.size:,} bytes, `spool_limit` is {self.size:,}"

@@ -5,27 +5,29 @@
                      └──► add ──► one group is written at a time; what is added meanwhile is the next group
 
 A view is derived from events, so it need not be durable when the append returns. What a crash leaves unfiled is folded
-again at the next start, from the position `first` that every append stores with its events. Readers in this process
-wait for everything that was added before they asked (`flush`), and those in processes that follow do so as well
-(filed_views.py); other programs see a view one group later than its events. Several views of one run in a group are
-written once. What a server that is down does not take is retried.
+again at the next start, from the position `first` that every append names (`Batch.follow`). Readers in this process
+wait for everything that was added before they asked (`flush`), and those in processes that follow do so as well; other
+programs see a view one group later than its events. Several views of one run in a group are written once. Where groups
+are expensive, the filer rests between them, so that they become larger; nobody waits for that. What a server that is
+down does not take is retried.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Generic
 
 import msgspec
 
 from gnomon.backoff import Backoff
+from gnomon.domain.execution import Execution
 from gnomon.errors import StoreError, StoreUnavailableError
 from gnomon.logs import get_logger
-from gnomon_mongo.drivers import Document
-from gnomon_mongo.write_batch import WriteBatch
+from gnomon_shared_log.batch import B
 
-log = get_logger("gnomon.mongo")
+log = get_logger("gnomon.shared_log")
 
 MOST_WAITING = 2_000
 """Events whose views may wait; an append waits while there are more."""
@@ -35,24 +37,30 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 """The pauses between attempts to write a group."""
 
 
-class Group(msgspec.Struct):
+class Group(msgspec.Struct, Generic[B]):
     """Views that are written together, the position of their first event, and the number of events."""
 
-    views: WriteBatch
+    views: B
     first: int
     events: int
 
 
-class ViewFiler:
-    """Writes views with `write`. `problem` is why the last attempt failed, None if it did not."""
+class ViewFiler(Generic[B]):
+    """Writes views with `write`, at most one group every `rest_s` seconds while nobody waits for them.
 
-    def __init__(self, write: Callable[[WriteBatch], Awaitable[None]]) -> None:
+    `problem` is why the last attempt failed, None if it did not.
+    """
+
+    def __init__(self, write: Callable[[B], Awaitable[None]], rest_s: float = 0.0) -> None:
         self.problem: str | None = None
         self._write = write
-        self._filing: Group | None = None
-        self._next: Group | None = None
+        self._rest_s = rest_s
+        self._filing: Group[B] | None = None
+        self._next: Group[B] | None = None
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._awaiting = 0
         self._added = self._filed = 0
         self._is_stopped = False
 
@@ -66,11 +74,11 @@ class ViewFiler:
         """The number of events whose views are not filed."""
         return self._added - self._filed
 
-    def add(self, batch: WriteBatch) -> None:
+    def add(self, batch: B) -> None:
         """File the views of events that are durable."""
-        if self._is_stopped or batch.has_no_views:
+        if self._is_stopped or batch.has_only_events:
             return
-        group = Group(batch.without_events(), batch.events[0]["_id"], len(batch.events))
+        group = Group(batch.without_events(), batch.first, batch.event_count)
         if self._next is None:
             self._next = group
         else:
@@ -81,13 +89,14 @@ class ViewFiler:
 
     async def room(self) -> None:
         """Wait while too many views are not filed, unless the server does not take any."""
-        while self.waiting > MOST_WAITING and self._is_working:
-            await self._changed.wait()
+        with self._awaited():
+            while self.waiting > MOST_WAITING and self._is_working:
+                await self._changed.wait()
 
     async def flush(self) -> None:
         """Wait until everything that was added is filed; StoreUnavailableError if the server does not take it."""
         wanted = self._added
-        with suppress(TimeoutError):
+        with suppress(TimeoutError), self._awaited():
             async with asyncio.timeout(FLUSH_LIMIT_S):
                 while self._filed < wanted and self._is_working:
                     await self._changed.wait()
@@ -95,13 +104,22 @@ class ViewFiler:
             problem = self.problem or "the server is slow"
             raise StoreUnavailableError(f"the views of {self.waiting} events are not written yet: {problem}")
 
-    def execution(self, execution_id: str) -> Document | None:
+    def execution(self, execution_id: str) -> Execution | None:
         """Return the newest view of an execution that is not filed."""
         for group in (self._next, self._filing):
-            for view in group.views.executions if group is not None else ():
-                if str(view["_id"]) == execution_id:
-                    return view
+            if group is not None and (view := group.views.execution(execution_id)) is not None:
+                return view
         return None
+
+    @contextmanager
+    def _awaited(self) -> Iterator[None]:
+        """Do not rest in the block."""
+        self._awaiting += 1
+        self._hurry.set()
+        try:
+            yield
+        finally:
+            self._awaiting -= 1
 
     @property
     def _is_working(self) -> bool:
@@ -111,6 +129,7 @@ class ViewFiler:
         """File nothing more: another kernel writes the log, and has folded what was left."""
         self._is_stopped = True
         self._wake.set()
+        self._hurry.set()
         self._notify()
 
     def _notify(self) -> None:
@@ -128,8 +147,16 @@ class ViewFiler:
                 self._filing, self._next = self._next, None
             if self._filing is not None:
                 await self._file(self._filing, backoff)
+                await self._rest()
 
-    async def _file(self, group: Group, backoff: Backoff) -> None:
+    async def _rest(self) -> None:
+        if self._rest_s and not self._awaiting and not self._is_stopped:
+            self._hurry.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._rest_s):
+                    await self._hurry.wait()
+
+    async def _file(self, group: Group[B], backoff: Backoff) -> None:
         try:
             await self._write(group.views)
         except StoreError as exc:

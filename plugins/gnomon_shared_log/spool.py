@@ -1,6 +1,6 @@
-"""The spool: batches accepted while MongoDB was down, kept in order in a local SQLite file until they are written.
+"""The spool: batches accepted while the server was down, kept in order in a local SQLite file until they are written.
 
-It is not a second log: it contains only documents that wait, and is normally empty. Ends of runs that could not be
+It is not a second log: it contains only what waits, and is normally empty. Ends of runs that could not be
 accepted are kept beside the batches (kept_ends.py).
 """
 
@@ -14,20 +14,19 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-import bson
-from bson import CodecOptions
-
+from gnomon.domain.events import Event
+from gnomon.domain.execution import Execution
+from gnomon.domain.records import Checkpoint
 from gnomon.errors import StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.files import make_private
 from gnomon.forks import abandon_in_children
 from gnomon.logs import get_logger
-from gnomon_mongo.drivers import Document
-from gnomon_mongo.write_batch import WriteBatch
+from gnomon_shared_log.batch import B, BatchCodec, EventIdentity
 
 T = TypeVar("T")
-log = get_logger("gnomon.mongo")
+log = get_logger("gnomon.shared_log")
 
 APPLICATION_ID = 0x676E7370
 """`gnsp`: SQLite stores this number in the header of the file, which identifies a spool."""
@@ -35,7 +34,6 @@ DRAIN_EVENTS = 500
 DRAIN_BYTES = 16 * 1024 * 1024
 """The events, and their bytes, that are taken from the spool and written in one batch."""
 
-_CODEC = CodecOptions[Document](tz_aware=True)
 _SCHEMA = """
     CREATE TABLE entries (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -55,15 +53,16 @@ _ENDS = """
 """
 
 
-class Spool:
+class Spool(Generic[B]):
     """Stores batches durably (WAL, synchronous=FULL) on its own thread, first in, first out.
 
     `events` is the number of waiting events, `size` their bytes, `oldest` the Unix time of the first. After `open`
     these are known without disk access. One process uses the file at a time.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, codec: BatchCodec[B]) -> None:
         self.path = path
+        self._codec = codec
         self.entries = self.events = self.size = 0
         self.oldest: float | None = None
         self._dropped = 0  # entries up to this number are written, but could not be deleted on a full disk
@@ -85,7 +84,7 @@ class Spool:
     async def open(self) -> None:
         """Open or create the file; raise StoreError if it is not a spool, StoreInUseError if it is in use."""
         abandon_in_children(self)
-        self._thread = ThreadPoolExecutor(1, "gnomon-mongo-spool")
+        self._thread = ThreadPoolExecutor(1, "gnomon-spool")
         try:
             await self._do(self._open)
         except BaseException:
@@ -119,11 +118,11 @@ class Spool:
         """Bind the spool to a log; raise StoreError if it contains events of another one."""
         await self._do(lambda: self._belongs_to(log_id))
 
-    async def set_newest(self, event: Document) -> None:
+    async def set_newest(self, event: EventIdentity) -> None:
         """Record the identity of the newest event that the server has acknowledged."""
         await self._do(lambda: self._set_newest(event))
 
-    async def newest(self) -> Document | None:
+    async def newest(self) -> EventIdentity | None:
         """Return what `set_newest` has recorded last."""
         return await self._do(self._newest)
 
@@ -139,11 +138,11 @@ class Spool:
         """Delete the ends of runs that are kept."""
         await self._do(lambda: self._execute("DELETE FROM ends"))
 
-    async def put(self, batch: WriteBatch) -> None:
+    async def put(self, batch: B) -> None:
         """Add a batch at the end; durable when it returns."""
         await self._do(lambda: self._put(batch))
 
-    async def first(self) -> tuple[WriteBatch, int] | None:
+    async def first(self) -> tuple[B, int] | None:
         """Return what is to be written next, entries merged into one batch, and the number to `drop` afterwards."""
         return await self._do(self._first)
 
@@ -151,15 +150,15 @@ class Spool:
         """Delete the entries up to a number, which have been written."""
         await self._do(lambda: self._drop(number))
 
-    async def execution(self, execution_id: str) -> Document | None:
+    async def execution(self, execution_id: str) -> Execution | None:
         """Return the newest waiting view of an execution."""
         return await self._do(lambda: self._execution(execution_id))
 
-    async def after(self, position: int, limit: int) -> list[Document]:
+    async def after(self, position: int, limit: int) -> list[Event]:
         """Return up to `limit` waiting events after a position."""
         return await self._do(lambda: self._after(position, limit))
 
-    async def checkpoint(self, name: str) -> Document | None:
+    async def checkpoint(self, name: str) -> Checkpoint | None:
         """Return the newest waiting checkpoint of that name."""
         return await self._do(lambda: self._checkpoint(name))
 
@@ -227,8 +226,8 @@ class Spool:
         known = self._execute("SELECT id FROM log").fetchone()
         if known is not None and known[0] != log_id and self.entries:
             raise StoreError(
-                f"the spool {self.path} holds {self.events} events of another log: set `uri` and `database` back to "
-                "that log and start once to write them there, or rename the file"
+                f"the spool {self.path} holds {self.events} events of another log: set the configuration back to that "
+                "log and start once to write them there, or rename the file"
             )
         if known is not None and known[0] == log_id:
             return
@@ -238,24 +237,24 @@ class Spool:
             self._execute("DELETE FROM newest")
             self._execute("INSERT INTO log (id) VALUES (?)", log_id)
 
-    def _set_newest(self, event: Document) -> None:
+    def _set_newest(self, event: EventIdentity) -> None:
         with self._connection:
             self._execute("BEGIN IMMEDIATE")
             self._execute("DELETE FROM newest")
-            self._execute("INSERT INTO newest (body) VALUES (?)", bson.encode(event))
+            self._execute("INSERT INTO newest (body) VALUES (?)", event.body)
 
-    def _newest(self) -> Document | None:
+    def _newest(self) -> EventIdentity | None:
         row = self._execute("SELECT body FROM newest").fetchone()
-        return bson.decode(row[0], _CODEC) if row else None
+        return self._codec.decode_identity(row[0]) if row else None
 
     def _put_ends(self, ends: list[tuple[str, int, bytes]]) -> None:
         with self._connection:
             self._execute("BEGIN IMMEDIATE")
             self._connection.executemany("INSERT OR REPLACE INTO ends (stream, version, body) VALUES (?, ?, ?)", ends)
 
-    def _put(self, batch: WriteBatch) -> None:
-        body, made_at = bson.encode(batch.to_document()), time.time()
-        row = (made_at, len(batch.events), batch.last, body)
+    def _put(self, batch: B) -> None:
+        body, made_at = self._codec.encode(batch), time.time()
+        row = (made_at, batch.event_count, batch.last, body)
         with self._connection:
             self._execute("BEGIN IMMEDIATE")
             number = self._execute(
@@ -263,18 +262,18 @@ class Spool:
             ).lastrowid
             self._connection.executemany(
                 "INSERT OR REPLACE INTO executions (id, number, body) VALUES (?, ?, ?)",
-                [(str(view["_id"]), number, bson.encode(view)) for view in batch.executions],
+                [(id_, number, view) for id_, view in self._codec.encode_executions(batch)],
             )
-        self.entries, self.events, self.size = self.entries + 1, self.events + len(batch.events), self.size + len(body)
+        self.entries, self.events, self.size = self.entries + 1, self.events + batch.event_count, self.size + len(body)
         self.oldest = self.oldest or made_at
 
-    def _first(self) -> tuple[WriteBatch, int] | None:
+    def _first(self) -> tuple[B, int] | None:
         cursor = self._execute(
             "SELECT number, events, body FROM entries WHERE number > ? ORDER BY number", self._dropped
         )
-        merged, number, events, size = WriteBatch(), 0, 0, 0
+        merged, number, events, size = self._codec.empty(), 0, 0, 0
         for number, count, body in cursor:  # noqa: B007 - the number of the last one that was taken
-            merged.add(WriteBatch.of_document(bson.decode(body, _CODEC)))
+            merged.add(self._codec.decode(body))
             events, size = events + max(count, 1), size + len(body)
             if events >= DRAIN_EVENTS or size >= DRAIN_BYTES:
                 break
@@ -320,28 +319,28 @@ class Spool:
         row = self._execute(query, self._dropped).fetchone()
         return row[0] if row else None
 
-    def _execution(self, execution_id: str) -> Document | None:
+    def _execution(self, execution_id: str) -> Execution | None:
         query = "SELECT body FROM executions WHERE id = ? AND number > ?"
         row = self._execute(query, execution_id, self._dropped).fetchone()
-        return bson.decode(row[0], _CODEC) if row else None
+        return self._codec.decode_execution(row[0]) if row else None
 
-    def _after(self, position: int, limit: int) -> list[Document]:
-        found: list[Document] = []
+    def _after(self, position: int, limit: int) -> list[Event]:
+        found: list[Event] = []
         query = "SELECT body FROM entries WHERE last > ? AND number > ? ORDER BY number"
         cursor = self._execute(query, position, self._dropped)
         for (body,) in cursor:
-            found += [event for event in bson.decode(body, _CODEC)["events"] if event["_id"] > position]
+            found += self._codec.decode(body).events_after(position)
             if len(found) >= limit:
                 break
         cursor.close()
         return found[:limit]
 
-    def _checkpoint(self, name: str) -> Document | None:
-        newest = None
+    def _checkpoint(self, name: str) -> Checkpoint | None:
+        newest: Checkpoint | None = None
         for (body,) in self._execute("SELECT body FROM entries WHERE events = 0 ORDER BY number").fetchall():
-            for checkpoint in WriteBatch.of_document(bson.decode(body, _CODEC)).checkpoints:
-                if checkpoint["_id"] == name and (newest is None or newest["position"] <= checkpoint["position"]):
-                    newest = checkpoint
+            found = self._codec.decode(body).checkpoint(name)
+            if found is not None and (newest is None or newest.position <= found.position):
+                newest = found
         return newest
 
     def _execute(self, sql: str, *parameters: object) -> sqlite3.Cursor:

@@ -1,0 +1,260 @@
+"""The store of a log on a server, apart from its rows: opening and closing it, leading, and writing to it.
+
+    open ──► connect ──► identify ──► the lease ──► prepare ──► the spool is drained ──► complete ──► open for writing
+                            │
+                            └──► open read-only: the log is watched
+
+A store adds the encoding of batches, what it reads, and the three steps in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import abstractmethod
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Generic, NamedTuple
+
+from gnomon.backoff import Backoff
+from gnomon.domain.events import Event
+from gnomon.domain.execution import Execution
+from gnomon.domain.records import Checkpoint, LogHolder, StoreHealth
+from gnomon.errors import StoreError, StoreInUseError, StoreUnavailableError
+from gnomon.logs import get_logger
+from gnomon.ports import Store
+from gnomon_shared_log import kept_ends, takeover
+from gnomon_shared_log.batch import B
+from gnomon_shared_log.errors import cannot_start
+from gnomon_shared_log.fork_guard import ForkGuard
+from gnomon_shared_log.lease import Lease, term_of
+from gnomon_shared_log.lease_row import CutOff
+from gnomon_shared_log.log_table import LogEnd
+from gnomon_shared_log.server_log import ServerLog
+from gnomon_shared_log.spool import Spool
+from gnomon_shared_log.spool_choice import open_spool
+from gnomon_shared_log.spool_limits import SpoolLimits
+from gnomon_shared_log.spooling_writer import SpoolingWriter
+from gnomon_shared_log.store_tasks import start_task
+
+log = get_logger("gnomon.shared_log")
+
+RELEASE_LIMIT_S = 5.0
+"""For releasing the lease while closing."""
+
+
+class Settings(NamedTuple):
+    """What a deployment may set, whatever the server.
+
+    `patience` is how long opening waits for a server that is down, and `lease` how long a kernel that does not respond
+    keeps the right to write, at most. Beyond the `limits` of the spool no new runs are started. `file_rest_s` is the
+    time between two groups of views that nobody waits for (view_filer.py).
+    """
+
+    spool: Path
+    limits: SpoolLimits
+    patience: timedelta
+    lease: timedelta
+    cut_off: CutOff
+    file_rest_s: float = 0.0
+
+
+class SharedLog(Store, Generic[B]):
+    """Uses the connection of the store while it is open, and one of its own otherwise."""
+
+    def __init__(self, server_log: ServerLog[B], settings: Settings) -> None:
+        self._log = server_log
+        self._settings = settings
+        self._lease = Lease(server_log.lease, term_of(settings.lease.total_seconds()), settings.cut_off)
+        self._spool_path = settings.spool.resolve()
+        self._spool = Spool(self._spool_path, server_log.codec)
+        self.directory = self._spool_path.parent
+        self._held = AsyncExitStack()
+        self._is_open = False
+        self._fork = ForkGuard()
+        self._writer: SpoolingWriter[B] | None = None
+
+    # --- what a store adds ---
+
+    @abstractmethod
+    async def _identify(self, *, read_only: bool) -> str:
+        """Return the id of the log; a new one gets an id, unless it is opened read-only: NoLogError."""
+
+    @abstractmethod
+    async def _prepare(self) -> None:
+        """Create what is missing on the server for this kernel to write, which leads by now."""
+
+    @abstractmethod
+    async def _complete(self) -> LogEnd:
+        """Fold what an earlier kernel has not filed; return where the log ends. Nobody writes to it meanwhile."""
+
+    @abstractmethod
+    def _start_watch(self, held: AsyncExitStack) -> None:
+        """Start what `wait_for_events` uses, until the store is closed."""
+
+    # --- lifetime ---
+
+    async def open(self, *, read_only: bool = False) -> None:
+        if self._is_open:
+            raise StoreError(f"{self._log.name} is already open")
+        patience_s = self._settings.patience.total_seconds()
+        deadline, waiting = time.monotonic() + patience_s, f"waiting for {self._log.product}"
+        backoff = Backoff(0.1, 5.0)
+        while True:
+            try:
+                await self._acquire(read_only=read_only)
+            except StoreUnavailableError as exc:
+                await self._release_all()
+                if read_only:
+                    raise
+                pause = backoff.next()
+                if time.monotonic() + pause > deadline:
+                    raise cannot_start(exc, patience_s, self._spool_path) from exc
+                log.warning(waiting, problem=str(exc), next_try_s=pause)
+                await asyncio.sleep(pause)
+            except BaseException:
+                await self._release_all()
+                raise
+            else:
+                self._is_open = True
+                self._fork.enter()
+                return
+
+    async def close(self) -> None:
+        if self._fork.is_child:
+            return
+        self._is_open = False
+        self._fork.leave()
+        await self._release_all()
+
+    async def _acquire(self, *, read_only: bool) -> None:
+        self._held.push_async_callback(self._log.close)  # also if connecting fails half way
+        await self._log.connect()
+        log_id = await self._identify(read_only=read_only)
+        if read_only:
+            self._start_watch(self._held)
+            return
+        try:
+            await self._lease.acquire()
+        except StoreInUseError:
+            await kept_ends.hand_over_left(self._log, self._spool_path)
+            raise
+        self._held.push_async_callback(self._release_lease)
+        start_task(self._lease_kept(), self._held)
+        await self._prepare()
+        self._spool = await open_spool(self._spool_path, self._log.codec, self._lease.cut_off)
+        self._held.push_async_callback(self._spool.close)
+        await self._spool.belongs_to(log_id)
+        settings = self._settings
+        writer = SpoolingWriter(self._log, self._lease, self._spool, settings.limits, settings.file_rest_s)
+        await writer.drain_left()
+        writer.begin(await self._complete())
+        self._writer = writer
+        self._held.push_async_callback(self._record_newest, writer)
+        start_task(self._lease.watch_lapses(writer.note_lapse), self._held)
+        start_task(writer.drain(), self._held)
+        start_task(writer.file_views(), self._held)
+        self._held.push_async_callback(writer.finish)  # the first to be called, while everything is still running
+
+    async def _release_all(self) -> None:
+        self._writer, held, self._held = None, self._held, AsyncExitStack()
+        await held.aclose()
+
+    async def _lease_kept(self) -> None:
+        try:
+            await self._lease.keep(lambda: self._record_newest(self._writer))
+        except StoreError as exc:
+            if self._writer is not None:
+                self._writer.depose(exc)
+
+    async def _record_newest(self, writer: SpoolingWriter[B] | None) -> None:
+        """Record how far the server has acknowledged the log; called with each renewal of the lease, and at the end."""
+        if writer is not None:
+            with suppress(StoreError):  # on a full disk; the record is needed only after the database has lost events
+                await writer.record_newest()
+
+    async def _release_lease(self) -> None:
+        with suppress(StoreError, TimeoutError):  # then it expires
+            async with asyncio.timeout(RELEASE_LIMIT_S):
+                await self._lease.release()
+
+    # --- beside the kernel that leads: to wait for it, and to replace it ---
+
+    async def wait_until_free(self) -> None:
+        async with self._log.borrowed() as server_log:
+            await kept_ends.hand_over_left(server_log, self._spool_path)
+            await self._lease.watch.wait_until_free(server_log.lease)
+
+    def expect_release(self) -> None:
+        self._lease.watch.expect_release()
+
+    async def holder(self) -> LogHolder | None:
+        async with self._log.borrowed() as server_log:
+            return await takeover.find_holder(server_log.lease)
+
+    async def take_over(self, holder: LogHolder) -> None:
+        async with self._log.borrowed() as server_log:
+            await takeover.end_term(server_log.lease, holder)
+
+    # --- writing ---
+
+    async def keep_ends(self, events: Sequence[Event]) -> None:
+        await self._open_writer().keep_ends(events)
+
+    async def late_ends(self) -> list[Event]:
+        self._check_open()
+        return await self._log.late_ends.read()
+
+    async def forget_late_ends(self, ends: Sequence[Event]) -> None:
+        await self._log.late_ends.delete(ends)
+
+    async def spooled(self) -> tuple[int, int]:
+        """Return how many events wait in the spool, and their bytes; StoreInUseError while a kernel uses it."""
+        return await Spool(self._spool_path, self._log.codec).look()
+
+    # --- reading ---
+
+    def health(self) -> StoreHealth:
+        if self._fork.is_child:
+            return StoreHealth("lost", self._fork.problem(self._log.name), accepts_runs=False)
+        return self._writer.health() if self._writer is not None else StoreHealth()
+
+    def _check_open(self) -> None:
+        self._fork.check(self._log.name)
+        if not self._is_open:
+            raise StoreError(f"{self._log.name} is not open: use the store inside `async with store:`")
+
+    def _check_complete(self) -> None:
+        """Raise StoreUnavailableError if the server does not have everything that was accepted."""
+        self._check_open()
+        if self._writer is not None and not self._writer.is_healthy:
+            raise StoreUnavailableError(f"{self._log.name} is incomplete: {self._writer.waiting}; try again later")
+
+    def _open_writer(self) -> SpoolingWriter[B]:
+        self._check_open()
+        if self._writer is None:
+            raise StoreError(f"{self._log.name} is open read-only and cannot be written")
+        return self._writer
+
+    # What the server does not have yet. Without a writer there is nothing.
+
+    async def _waiting_events(self, after: int, limit: int) -> list[Event]:
+        """Return events of the spool, if the one after this position is there."""
+        found = await self._spool.after(after, limit) if self._is_spooling else []
+        return found if found and found[0].position == after + 1 else []
+
+    async def _waiting_execution(self, execution_id: str) -> Execution | None:
+        """Return the view of an execution that waits in the spool, or to be filed."""
+        if self._is_spooling and (found := await self._spool.execution(execution_id)) is not None:
+            return found
+        return self._writer.unfiled_execution(execution_id) if self._writer is not None else None
+
+    async def _waiting_checkpoint(self, name: str) -> Checkpoint | None:
+        """Return the newest checkpoint of this name in the spool."""
+        return await self._spool.checkpoint(name) if self._is_spooling else None
+
+    @property
+    def _is_spooling(self) -> bool:
+        return self._writer is not None and not self._writer.is_healthy
