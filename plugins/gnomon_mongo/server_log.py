@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from gnomon_mongo.change_source import MongoChangeSource
 from gnomon_mongo.late_end_table import MongoLateEndTable
 from gnomon_mongo.lease_table import MongoLeaseTable
 from gnomon_mongo.log_table import MongoLogTable
+from gnomon_mongo.order_table import MongoOrderTable
 from gnomon_mongo.rejected_documents import RejectedDocuments
 from gnomon_mongo.server import Server
 from gnomon_mongo.write_batch import DocumentCodec
@@ -25,6 +27,8 @@ class MongoLog:
         self.lease = MongoLeaseTable(server)
         self.events = MongoLogTable(server, rejected)
         self.late_ends = MongoLateEndTable(server)
+        self.orders = MongoOrderTable(server)
+        self.source = MongoChangeSource(server)
 
     @property
     def name(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from datetime import datetime, timedelta, tzinfo
 from os import PathLike
 from pathlib import Path
@@ -22,7 +22,6 @@ from gnomon.domain.records import (
     StoreHealth,
 )
 from gnomon.errors import StoreError
-from gnomon.ports import OrderChannel
 from gnomon.stores.kernel_streams import find_deletable
 from gnomon.tasks import at_once
 from gnomon_mongo import connection_check, log_identity, operations, projection, queries, retention, schema
@@ -32,8 +31,6 @@ from gnomon_mongo.drivers import Driver
 from gnomon_mongo.filed_views import FiledViews
 from gnomon_mongo.foreign_documents import count_foreign, find_foreign, make_way
 from gnomon_mongo.history_import import HistoryImport, ImportReport
-from gnomon_mongo.log_watch import LogWatch
-from gnomon_mongo.order_channel import MongoOrderChannel
 from gnomon_mongo.rejected_documents import Rejected, RejectedDocuments
 from gnomon_mongo.server import Server
 from gnomon_mongo.server_log import MongoLog
@@ -44,7 +41,6 @@ from gnomon_shared_log.log_table import LogEnd
 from gnomon_shared_log.shared_log import Settings, SharedLog
 from gnomon_shared_log.spool_limits import SpoolLimits
 from gnomon_shared_log.spooling_writer import SpoolingWriter
-from gnomon_shared_log.store_tasks import start_task
 
 
 class MongoStore(SharedLog[WriteBatch]):
@@ -114,19 +110,6 @@ class MongoStore(SharedLog[WriteBatch]):
         with suppress(StoreError):
             await self._rejected.load()  # some may have been written again by a command
         await super()._record_newest(writer)
-
-    # --- beside the kernel that leads ---
-
-    def orders(self) -> OrderChannel:
-        return MongoOrderChannel(self._server, self._lease, lambda: self._fork.check(self._log.name))
-
-    def _start_watch(self, held: AsyncExitStack) -> None:
-        self._watch = LogWatch(self._server, self._lease.watch)
-        start_task(self._watch.feed.run(), held)
-
-    async def wait_for_events(self, after: int) -> None:
-        self._fork.check(self._log.name)
-        await self._watch.wait(after)
 
     # --- writing ---
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -32,6 +32,8 @@ class Placed(msgspec.Struct, frozen=True):
 
 
 Change: TypeAlias = Appended | Renewed | Replaced | Placed
+Topic: TypeAlias = Literal["log", "orders"]
+"""What is reported: of the log and its leader, or placed orders."""
 NextChange: TypeAlias = Callable[[], Awaitable[Change | None]]
 
 
@@ -45,7 +47,7 @@ class Look(msgspec.Struct, frozen=True):
 class ChangeSource(Protocol):
     """Reports changes of one log. They only wake: where there are none, the log is looked at several times a second."""
 
-    def changes(self, await_s: float) -> AbstractAsyncContextManager[NextChange]:
+    def changes(self, topic: Topic, await_s: float) -> AbstractAsyncContextManager[NextChange]:
         """Yield a function that returns the next change, or None where there is none for `await_s`.
 
         From the moment in which the block is entered no change is left out, and a function that waits holds up no other

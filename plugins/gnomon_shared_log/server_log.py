@@ -6,9 +6,11 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol, Self
 
 from gnomon_shared_log.batch import B, BatchCodec
+from gnomon_shared_log.changes import ChangeSource
 from gnomon_shared_log.late_ends import LateEndTable
 from gnomon_shared_log.lease_row import LeaseTable
 from gnomon_shared_log.log_table import LogTable
+from gnomon_shared_log.order_table import OrderTable
 
 
 class ServerLog(Protocol[B]):
@@ -35,6 +37,14 @@ class ServerLog(Protocol[B]):
     @property
     def late_ends(self) -> LateEndTable:
         """Ends of runs for the kernel that leads."""
+
+    @property
+    def orders(self) -> OrderTable:
+        """Orders for it."""
+
+    @property
+    def source(self) -> ChangeSource:
+        """What the server reports of the log."""
 
     async def connect(self) -> None:
         """Connect, or prepare to: a server that is away may be noticed by the first call. StoreError if it cannot."""

@@ -24,7 +24,7 @@ from gnomon.domain.execution import Execution
 from gnomon.domain.records import Checkpoint, LogHolder, StoreHealth
 from gnomon.errors import StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.logs import get_logger
-from gnomon.ports import Store
+from gnomon.ports import OrderChannel, Store
 from gnomon_shared_log import kept_ends, takeover
 from gnomon_shared_log.batch import B
 from gnomon_shared_log.errors import cannot_start
@@ -32,6 +32,8 @@ from gnomon_shared_log.fork_guard import ForkGuard
 from gnomon_shared_log.lease import Lease, term_of
 from gnomon_shared_log.lease_row import CutOff
 from gnomon_shared_log.log_table import LogEnd
+from gnomon_shared_log.log_watch import LogWatch
+from gnomon_shared_log.order_channel import ServerOrderChannel
 from gnomon_shared_log.server_log import ServerLog
 from gnomon_shared_log.spool import Spool
 from gnomon_shared_log.spool_choice import open_spool
@@ -75,6 +77,7 @@ class SharedLog(Store, Generic[B]):
         self._is_open = False
         self._fork = ForkGuard()
         self._writer: SpoolingWriter[B] | None = None
+        self._watch: LogWatch
 
     # --- what a store adds ---
 
@@ -89,10 +92,6 @@ class SharedLog(Store, Generic[B]):
     @abstractmethod
     async def _complete(self) -> LogEnd:
         """Fold what an earlier kernel has not filed; return where the log ends. Nobody writes to it meanwhile."""
-
-    @abstractmethod
-    def _start_watch(self, held: AsyncExitStack) -> None:
-        """Start what `wait_for_events` uses, until the store is closed."""
 
     # --- lifetime ---
 
@@ -134,7 +133,8 @@ class SharedLog(Store, Generic[B]):
         await self._log.connect()
         log_id = await self._identify(read_only=read_only)
         if read_only:
-            self._start_watch(self._held)
+            self._watch = LogWatch(self._log.source, self._lease.watch)
+            start_task(self._watch.feed.run(), self._held)
             return
         try:
             await self._lease.acquire()
@@ -180,7 +180,14 @@ class SharedLog(Store, Generic[B]):
             async with asyncio.timeout(RELEASE_LIMIT_S):
                 await self._lease.release()
 
-    # --- beside the kernel that leads: to wait for it, and to replace it ---
+    # --- beside the kernel that leads: to reach it, to wait for it, and to replace it ---
+
+    def orders(self) -> OrderChannel:
+        return ServerOrderChannel(self._log, self._lease, lambda: self._fork.check(self._log.name))
+
+    async def wait_for_events(self, after: int) -> None:
+        self._fork.check(self._log.name)
+        await self._watch.wait(after)
 
     async def wait_until_free(self) -> None:
         async with self._log.borrowed() as server_log:

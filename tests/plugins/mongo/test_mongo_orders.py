@@ -15,8 +15,10 @@ from gnomon.errors import GnomonError, NoLeaderError, OrderLostError, StoreError
 from gnomon.ports import OrderChannel
 from gnomon.testing.histories import append, scheduled
 from gnomon.testing.order_channel_contract import Handler, OrderChannelContract, echo, order_of
-from gnomon_mongo import MongoStore, order_channel, order_documents, order_receiver, schema
+from gnomon_mongo import MongoStore, schema
 from gnomon_mongo.drivers import Driver, DriverName
+from gnomon_mongo.order_table import MongoOrderTable
+from gnomon_shared_log import order_channel, order_receiver
 from servers import eventually
 
 MakeStore = Callable[..., MongoStore]
@@ -88,11 +90,11 @@ async def test_a_new_leader_does_not_carry_out_what_an_older_one_had_claimed(
     sending = asyncio.create_task(follower.orders().submit(order_of(1, id="claimed"), PATIENCE_S))
     await handler.has_received(1)
 
-    async def nothing(*_: Any) -> None:
+    async def nothing(*_: Any, **__: Any) -> None:
         """Leave everything as it is, like a process that was killed."""
 
     with monkeypatch.context() as patched:
-        patched.setattr(order_documents, "abandon", nothing)
+        patched.setattr(MongoOrderTable, "abandon", nothing)
         await serving.__aexit__(None, None, None)
     await leader.close()
     second, received = make_store(), Handler()
@@ -126,7 +128,7 @@ async def test_an_order_of_a_sender_that_died_is_not_carried_out_after_its_limit
 ) -> None:
     server = leader._server
     for name, limit_s in (("late", 5.0), ("in_time", 3600.0)):
-        await order_documents.place(server, order_of({}, id=name), limit_s)
+        await MongoOrderTable(server).place(order_of({}, id=name), limit_s)
         document = await server[schema.ORDERS].find_one({"_id": name})
         assert document is not None
         await server[schema.ORDERS].update_one(
@@ -147,7 +149,7 @@ async def test_an_order_of_a_sender_that_died_is_not_carried_out_after_its_limit
 async def test_an_order_is_claimed_once_though_the_reply_to_the_claim_is_lost(
     leader: MongoStore, follower: MongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claim, calls = order_documents.claim, []
+    claim, calls = MongoOrderTable.claim, []
 
     async def unheard(*args: Any) -> Any:
         found = await claim(*args)
@@ -156,7 +158,7 @@ async def test_an_order_is_claimed_once_though_the_reply_to_the_claim_is_lost(
             raise StoreError("the reply was lost")
         return found
 
-    monkeypatch.setattr(order_documents, "claim", unheard)
+    monkeypatch.setattr(MongoOrderTable, "claim", unheard)
     handler = Handler()
     handler.release.set()
     async with leader.orders().serve(handler):
@@ -180,7 +182,7 @@ async def test_a_queued_order_whose_sender_was_killed_is_cancelled(
 ) -> None:
     monkeypatch.setattr(order_receiver, "GONE_S", 0.0)
     monkeypatch.setattr(order_receiver, "CHECK_S", 0.0)
-    await order_documents.place(leader._server, order_of({}, waits=True), PATIENCE_S)
+    await MongoOrderTable(leader._server).place(order_of({}, waits=True), PATIENCE_S)
     handler = Handler()
 
     async with leader.orders().serve(handler):
@@ -201,8 +203,7 @@ async def test_a_sender_survives_that_its_own_process_comes_to_lead(leader: Mong
 async def test_an_order_that_no_document_can_hold_is_refused(
     leader: MongoStore, follower: MongoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (order_documents, order_receiver):
-        monkeypatch.setattr(module, "MOST_BYTES", 1000)
+    monkeypatch.setattr(MongoOrderTable, "most_bytes", 1000)
 
     async def large(order: Order) -> Answer:
         return Answer(msgspec.Raw(b'"' + b"x" * 2000 + b'"'))
@@ -226,7 +227,7 @@ async def test_answered_orders_expire_by_the_clock_of_the_server(leader: MongoSt
     indexes = await leader._server[schema.ORDERS].index_information()
 
     assert indexes["kept_1"]["expireAfterSeconds"] == 3600
-    await order_documents.place(leader._server, order_of({}, id="a"), 1.0)
+    await MongoOrderTable(leader._server).place(order_of({}, id="a"), 1.0)
     document = await leader._server[schema.ORDERS].find_one({"_id": "a"})
     assert document is not None
     assert document["kept"] == document["sent"]

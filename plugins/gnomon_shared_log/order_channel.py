@@ -1,4 +1,4 @@
-"""Orders through the collection `scheduler_orders`: a sender needs nothing but the database.
+"""Orders through the server (order_table.py): a sender needs nothing but the database.
 
 Times are counted by each sender on its own elapsed time, and by the leader on the server's clock: clocks of machines
 are not compared. Nothing bound to a connection decides; both sides look again and again, a sender less often the longer
@@ -10,20 +10,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Generic
 
-from pymongo.errors import ServerSelectionTimeoutError
+import msgspec
 
 from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.orders import Answer, Order
 from gnomon.errors import NoLeaderError, OrderLostError, StoreError
 from gnomon.ports import OrderChannel
-from gnomon_mongo import announced_followers, order_documents
-from gnomon_mongo.drivers import Document
-from gnomon_mongo.lease_table import MongoLeaseTable
-from gnomon_mongo.order_receiver import Handler, OrderReceiver
-from gnomon_mongo.server import Server
+from gnomon_shared_log.batch import B
 from gnomon_shared_log.lease import Lease
 from gnomon_shared_log.lease_watch import LeaseWatch
+from gnomon_shared_log.order_receiver import Handler, OrderReceiver
+from gnomon_shared_log.order_table import OrderState
+from gnomon_shared_log.server_log import ServerLog
 from gnomon_shared_log.store_tasks import start_task
 
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.02, 0.25
@@ -36,16 +36,18 @@ KEEP_S = 5.0
 UNREACHABLE_S = 30.0
 """For a server that is away when a leader may have the order."""
 WITHDRAW_LIMIT_S = 2.0
+ANNOUNCED_S = 15.0
+"""Seconds for which a process counts that has announced itself: it does so again at least every 6 s."""
 
 
-class MongoOrderChannel(OrderChannel):
+class ServerOrderChannel(OrderChannel, Generic[B]):
     """The channel of one store, which may be closed when an order is sent; `check` raises where it must not be used."""
 
-    def __init__(self, server: Server, lease: Lease, check: Callable[[], None]) -> None:
+    def __init__(self, server: ServerLog[B], lease: Lease, check: Callable[[], None]) -> None:
         self._server = server
         self._lease = lease
         self._check = check
-        self._waiting: dict[str, Document | None] = {}
+        self._waiting: dict[str, OrderState | None] = {}
         self._looking = asyncio.Lock()
         self._looked_at = float("-inf")
 
@@ -66,24 +68,25 @@ class MongoOrderChannel(OrderChannel):
 
     async def announce(self, member: KernelMember) -> None:
         async with self._server.borrowed() as server:
-            await announced_followers.announce(server, member)
+            await server.orders.announce(member)
 
     async def retract(self, member_id: str) -> None:
         async with self._server.borrowed() as server:
-            await announced_followers.retract(server, member_id)
+            await server.orders.retract(member_id)
 
     async def announced(self) -> list[KernelMember]:
         self._check()
         async with self._server.borrowed() as server:
-            return await announced_followers.announced(server)
+            found = await server.orders.announced(ANNOUNCED_S)
+        return sorted(found, key=lambda member: (member.node, member.pid, member.id))
 
-    async def look(self, server: Server, order_id: str) -> Document | None:
-        """Return the document of an order that was placed, as of the last FIRST_LOOK_S."""
+    async def look(self, server: ServerLog[B], order_id: str) -> OrderState | None:
+        """Return the state of an order that was placed, as of the last FIRST_LOOK_S."""
         self._waiting.setdefault(order_id, None)
         async with self._looking:
             now = asyncio.get_running_loop().time()
             if self._waiting[order_id] is None or now > self._looked_at + FIRST_LOOK_S:
-                found = await order_documents.look(server, self._waiting)
+                found = await server.orders.look(self._waiting)
                 self._looked_at = asyncio.get_running_loop().time()
                 self._waiting = {one: found.get(one) for one in self._waiting}
             return self._waiting[order_id]
@@ -93,12 +96,13 @@ class MongoOrderChannel(OrderChannel):
         self._waiting.pop(order_id, None)
 
 
-class Submission:
+class Submission(Generic[B]):
     """One order on its way, from its sender's side."""
 
-    def __init__(self, channel: MongoOrderChannel, server: Server, order: Order, limit_s: float) -> None:
+    def __init__(self, channel: ServerOrderChannel[B], server: ServerLog[B], order: Order, limit_s: float) -> None:
         self._channel = channel
         self._server = server
+        self._table = server.orders
         self._order = order
         self._limit_s = limit_s
         self._now = asyncio.get_running_loop().time
@@ -124,7 +128,7 @@ class Submission:
         except asyncio.CancelledError:
             with suppress(StoreError, TimeoutError):  # then its limit ends it, or its silence
                 async with asyncio.timeout(WITHDRAW_LIMIT_S):
-                    await order_documents.withdraw(self._server, self._order.id, only_waiting=False)
+                    await self._table.withdraw(self._order.id, only_waiting=False)
             raise
         finally:
             self._channel.forget(self._order.id)
@@ -133,9 +137,9 @@ class Submission:
         may_be_there = False
         while True:
             try:
-                await order_documents.place(self._server, self._order, self._limit_s)
+                await self._table.place(self._order, self._limit_s)
             except StoreError as exc:
-                may_be_there = may_be_there or not isinstance(exc.__cause__, ServerSelectionTimeoutError)
+                may_be_there = may_be_there or not self._table.was_not_sent(exc)
                 if self._now() < self._deadline:
                     await asyncio.sleep(LONGEST_LOOK_S)
                 elif may_be_there:
@@ -146,38 +150,38 @@ class Submission:
                 return
 
     async def _look(self) -> Answer | None:
-        document = await self._channel.look(self._server, self._order.id)
-        if document is None:
+        state = await self._channel.look(self._server, self._order.id)
+        if state is None:
             raise self._lost("is gone from the database")
-        if "answer" in document:
-            return order_documents.answer_of(document)
-        if document.get("abandoned"):
+        if state.answer is not None:
+            return msgspec.json.decode(state.answer, type=Answer)
+        if state.is_abandoned:
             raise self._lost("was received by a kernel that ended before it had answered")
-        if document.get("expired"):
+        if state.is_expired:
             raise self._nobody()
-        if "claimed" in document:
+        if state.owner is not None:
             self._is_claimed = True
-            await self._wait_for_leader(document)
-        elif document.get("withdrawn") or (self._now() >= self._deadline and await self._withdrawn()):
+            await self._wait_for_leader(state.owner)
+        elif state.is_withdrawn or (self._now() >= self._deadline and await self._withdrawn()):
             raise self._nobody()
         return None
 
     async def _withdrawn(self) -> bool:
-        return await order_documents.withdraw(self._server, self._order.id, only_waiting=True)
+        return await self._table.withdraw(self._order.id, only_waiting=True)
 
-    async def _wait_for_leader(self, document: Document) -> None:
+    async def _wait_for_leader(self, owner: str) -> None:
         """Show that the sender is there, and raise OrderLostError if the leader that has the order is not."""
         if self._now() > self._kept_at + KEEP_S:
             self._kept_at = self._now()
-            await order_documents.keep(self._server, self._order.id)
+            await self._table.keep(self._order.id)
         if self._now() < self._looked_at_leader + LEADER_LOOK_S:
             return
         self._looked_at_leader = self._now()
-        row = await self._leader.look(MongoLeaseTable(self._server))
-        if row is not None and row.owner == document["claimed"]["owner"] and not self._leader.is_free():
+        row = await self._leader.look(self._server.lease)
+        if row is not None and row.owner == owner and not self._leader.is_free():
             return
-        newest = (await order_documents.look(self._server, [self._order.id])).get(self._order.id, {})
-        if "answer" not in newest:  # it may have been written just before
+        newest = (await self._table.look([self._order.id])).get(self._order.id)
+        if newest is None or newest.answer is None:  # it may have been written just before
             raise self._lost("was received by a kernel that leads no longer, and has not answered")
 
     def _expect_reachable(self, exc: StoreError) -> None:
@@ -186,7 +190,7 @@ class Submission:
             raise self._lost(f"was sent, and {exc}") from exc
 
     def _nobody(self) -> NoLeaderError:
-        return NoLeaderError(f"none received the order through {self._server.address} within {self._limit_s:g} s")
+        return NoLeaderError(f"none received the order through {self._server.name} within {self._limit_s:g} s")
 
     def _lost(self, what: str) -> OrderLostError:
         return OrderLostError(f"the order {self._order.call!r} {what}")

@@ -1,4 +1,4 @@
-"""Receives the orders of a log in MongoDB, in the process that leads.
+"""Receives the orders of a log through the server, in the process that leads.
 
 One task looks for orders, one writes the answers, and each order has its own. The first looks often while orders come.
 Otherwise it waits until the server reports one (change_feed.py), or looks every IDLE_S where the server reports none.
@@ -22,14 +22,13 @@ from gnomon.errors import GnomonError, StoreError
 from gnomon.logs import get_logger
 from gnomon.orders.order_errors import written_error
 from gnomon.tasks import end, protected, stop_tasks
-from gnomon_mongo import order_documents, schema
-from gnomon_mongo.change_feed import ChangeFeed
-from gnomon_mongo.drivers import Document
-from gnomon_mongo.order_documents import MOST_BYTES
-from gnomon_mongo.server import Server
+from gnomon_shared_log.batch import B
+from gnomon_shared_log.change_feed import ChangeFeed
 from gnomon_shared_log.lease import Lease
+from gnomon_shared_log.order_table import ClaimedOrder
+from gnomon_shared_log.server_log import ServerLog
 
-log = get_logger("gnomon.mongo")
+log = get_logger("gnomon.shared_log")
 
 T = TypeVar("T")
 
@@ -44,7 +43,7 @@ FED_S = 0.05
 LONGEST_S = 10.0
 """The longest time without a look, for a report that is not made."""
 MOST_IN_WORK = 1000
-"""Orders in work at once; further ones wait in the collection."""
+"""Orders in work at once; further ones wait on the server."""
 MOST_AT_ONCE = 100
 """Orders that are claimed in one step, and answers that are written in one."""
 CHECK_S = 0.5
@@ -54,18 +53,14 @@ GONE_S = 30.0
 LEAVE_LIMIT_S = 2.0
 """For recording at the end which orders get no answer."""
 
-_PLACED: list[Document] = [
-    {"$match": {"ns.coll": schema.ORDERS, "operationType": "insert"}},
-    {"$project": {"documentKey": 1}},
-]
-
 
 class OrderReceiver:
     """Passes orders to the handler, each of them once, and writes the answers."""
 
-    def __init__(self, server: Server, lease: Lease, handler: Handler) -> None:
-        self.feed = ChangeFeed(server, _PLACED, lambda _: None)
-        self._server = server
+    def __init__(self, server: ServerLog[B], lease: Lease, handler: Handler) -> None:
+        self.feed = ChangeFeed(server.source, "orders", lambda _: None)
+        self._table = server.orders
+        self._product = server.product
         self._lease = lease
         self._handler = handler
         self._owner = lease.term().owner
@@ -118,32 +113,32 @@ class OrderReceiver:
             async with asyncio.timeout(LEAVE_LIMIT_S):
                 while self._answers:
                     await self._write_some()
-                await order_documents.abandon(self._server, {"claimed.owner": self._owner})
+                await self._table.abandon(self._owner, of_others=False)
 
     async def _receive(self) -> int:
         if not self._lease.is_trusted:
             return 0
         if not self._has_abandoned:
-            await order_documents.abandon(self._server, {"claimed.owner": {"$ne": self._owner}})
+            await self._table.abandon(self._owner, of_others=True)
             self._has_abandoned = True
         most = min(MOST_IN_WORK - len(self._in_work), MOST_AT_ONCE)
-        ids = await order_documents.waiting(self._server, most) if most > 0 else []
+        ids = await self._table.waiting(most) if most > 0 else []
         if not ids:
             return 0
         mark = secrets.token_hex(8)
-        claimed = await self._again(lambda: order_documents.claim(self._server, ids, self._owner, mark))
-        late = [document["_id"] for document in claimed if order_documents.is_expired(document)]
-        for document in claimed:
-            if document["_id"] not in late:
-                self._start(document)
+        claimed = await self._again(lambda: self._table.claim(ids, self._owner, mark))
+        late = [one.order.id for one in claimed if one.is_late]
+        for one in claimed:
+            if not one.is_late:
+                self._start(one)
         if late:
-            await self._again(lambda: order_documents.expire(self._server, late))
+            await self._again(lambda: self._table.expire(late))
         return len(claimed)
 
-    def _start(self, document: Document) -> None:
-        order_id = document["_id"]
-        work = self._in_work[order_id] = protected(self._carry_out(document), "order")
-        work.add_done_callback(partial(self._note_end, order_id))
+    def _start(self, claimed: ClaimedOrder) -> None:
+        order = claimed.order
+        work = self._in_work[order.id] = protected(self._carry_out(order), "order")
+        work.add_done_callback(partial(self._note_end, order.id))
 
     def _note_end(self, order_id: str, work: asyncio.Task[None]) -> None:
         self._in_work.pop(order_id, None)
@@ -151,24 +146,30 @@ class OrderReceiver:
         if not work.cancelled() and (problem := work.exception()) is not None:
             log.error("an order could not be answered", order=order_id, exc_info=problem)
 
-    async def _carry_out(self, document: Document) -> None:
-        answer = msgspec.json.encode(await self._handler(order_documents.order_of(document)))
-        if len(answer) > MOST_BYTES:
-            answer = msgspec.json.encode(_too_large(document, len(answer)))
-        self._answers[document["_id"]] = answer
+    async def _carry_out(self, order: Order) -> None:
+        answer = msgspec.json.encode(await self._handler(order))
+        if len(answer) > self._table.most_bytes:
+            answer = msgspec.json.encode(self._too_large(order, len(answer)))
+        self._answers[order.id] = answer
         self._has_answers.set()
+
+    def _too_large(self, order: Order, size: int) -> Answer:
+        done = f"the order {order.call!r} was carried out; its answer has {size:,} bytes, too many for {self._product}"
+        return Answer(error=written_error(GnomonError(done)))
 
     async def _write_some(self) -> None:
         self._has_answers.clear()
         some: dict[str, bytes] = {}
         for order_id, answer in self._answers.items():
-            if some and (len(some) == MOST_AT_ONCE or sum(map(len, some.values())) + len(answer) > MOST_BYTES):
+            if some and (
+                len(some) == MOST_AT_ONCE or sum(map(len, some.values())) + len(answer) > self._table.most_bytes
+            ):
                 self._has_answers.set()
                 break
             some[order_id] = answer
         try:
             if some:
-                await order_documents.write_answers(self._server, some, self._owner)
+                await self._table.write_answers(some, self._owner)
         except BaseException:
             self._has_answers.set()
             raise
@@ -191,18 +192,13 @@ class OrderReceiver:
         if not self._in_work or now < self._checked_at + CHECK_S:
             return
         self._checked_at = now
-        found = await order_documents.look(self._server, self._in_work)
-        gone = order_documents.withdrawn(found.values())
-        for order_id, document in found.items():
+        found = await self._table.look(self._in_work)
+        gone = [order_id for order_id, state in found.items() if state.is_withdrawn]
+        for order_id, state in found.items():
             shown, since = self._shown.get(order_id, (None, now))
-            self._shown[order_id] = (document["kept"], now if document["kept"] != shown else since)
-            if document["waits"] and now > self._shown[order_id][1] + GONE_S:
+            self._shown[order_id] = (state.kept, now if state.kept != shown else since)
+            if state.waits and now > self._shown[order_id][1] + GONE_S:
                 gone.append(order_id)
         for order_id in gone:
             if (work := self._in_work.get(order_id)) is not None:
                 end(work)
-
-
-def _too_large(document: Document, size: int) -> Answer:
-    problem = f"the order {document['call']!r} was carried out; its answer has {size:,} bytes, too many for MongoDB"
-    return Answer(error=written_error(GnomonError(problem)))

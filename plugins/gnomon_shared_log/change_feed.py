@@ -1,10 +1,10 @@
-"""Changes of the database as the server reports them: who waits for one does not have to look again and again.
+"""Changes of the log as the server reports them: who waits for one does not have to look again and again.
 
-    asleep ──► live        a task waits, and the server has change streams
+    asleep ──► live        a task waits, and the server reports changes
       ▲         │
       └─────────┘          no task has waited for REST_S, or the stream has ended
 
-A feed only wakes. What has changed is read from the collections; a feed that becomes live, or is not live any more,
+A feed only wakes. What has changed is read from the log; a feed that becomes live, or is not live any more,
 wakes all who wait, so that they look once. While it is not live they look themselves, several times a second.
 """
 
@@ -17,10 +17,9 @@ from contextlib import contextmanager
 from gnomon.backoff import Backoff
 from gnomon.errors import StoreError
 from gnomon.logs import get_logger
-from gnomon_mongo.drivers import Document
-from gnomon_mongo.server import NextChange, Server
+from gnomon_shared_log.changes import Change, ChangeSource, NextChange, Topic
 
-log = get_logger("gnomon.mongo")
+log = get_logger("gnomon.shared_log")
 
 AWAIT_S = 5.0
 """The longest time that the server waits with an answer, and so, with the time limit of a call, how long a stream may
@@ -32,17 +31,17 @@ FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 60.0
 
 
 class ChangeFeed:
-    """Calls `receive` with each change that matches; `run` is a task of the open store.
+    """Calls `receive` with each change of a topic; `run` is a task of the open store.
 
     `stream` is the number of the stream that is open, 0 without one. Changes between two streams are not passed on.
     `turns` counts changes, and the beginnings and ends of streams.
     """
 
-    def __init__(self, server: Server, pipeline: list[Document], receive: Callable[[Document], None]) -> None:
+    def __init__(self, source: ChangeSource, topic: Topic, receive: Callable[[Change], None]) -> None:
         self.stream = self.turns = 0
         self._opened = 0
-        self._server = server
-        self._pipeline = pipeline
+        self._source = source
+        self._topic: Topic = topic
         self._receive = receive
         self._waiting = 0
         self._is_waited_for = asyncio.Event()
@@ -71,12 +70,12 @@ class ChangeFeed:
         while True:
             await self._is_waited_for.wait()
             try:
-                async with self._server.changes(self._pipeline, AWAIT_S) as next_change:
+                async with self._source.changes(self._topic, AWAIT_S) as next_change:
                     backoff.reset()
                     await self._follow(next_change)
             except StoreError as exc:
                 pause = backoff.next()
-                log.debug("no change stream: the database is looked at instead", problem=str(exc), next_try_s=pause)
+                log.debug("no changes are reported: the log is looked at instead", problem=str(exc), next_try_s=pause)
                 await asyncio.sleep(pause)
 
     async def _follow(self, next_change: NextChange) -> None:
