@@ -7,6 +7,7 @@ import re
 import psycopg
 
 from gnomon.errors import StoreError, StoreUnavailableError
+from gnomon_shared_log.errors import Refusal
 
 LONGEST = 300
 """Characters that are kept of a driver's message."""
@@ -39,10 +40,6 @@ _REFUSED_CONNECTIONS = (
     (re.compile(r"no pg_hba\.conf entry|role \".*\" does not exist"), "28000"),
     (re.compile(r"database \".*\" does not exist|no such database"), "3D000"),
 )
-
-
-class Refusal(StoreError):
-    """The server is up and rejects this; a retry helps only after a change of permissions or of the database."""
 
 
 def translate(exc: BaseException, address: str) -> StoreError:

@@ -23,6 +23,7 @@ _AFTER = f"""SELECT {COLUMNS}, {_HEAD} FROM {{schema}}.commits
     WHERE first > %(after)s - {EVENTS_PER_ROW} AND last > %(after)s AND first <= greatest(%(after)s + %(limit)s,
         (SELECT first FROM {{schema}}.commits WHERE first > %(after)s ORDER BY first LIMIT 1))
     ORDER BY first"""  # noqa: S608 - our own names
+_BETWEEN = f"SELECT {COLUMNS} FROM {{schema}}.commits WHERE first > %s AND first <= %s AND last >= %s ORDER BY first"  # noqa: S608
 _OF_JOB = f"""SELECT {COLUMNS} FROM {{schema}}.commits
     WHERE latest >= %(since)s AND earliest < %(until)s AND position(%(mark)s::bytea IN events) > 0
         AND first <= coalesce(
@@ -86,6 +87,14 @@ async def read(connection: Connection, after: int, limit: int) -> list[Event]:
             break
         after, end = rows[-1][1], rows[-1][-1]
     return found[: max(limit, 0)]
+
+
+async def texts(connection: Connection, first: int, last: int) -> dict[int, bytes]:
+    """Return the JSON of the events from one position to another, also that of deleted ones, which is `null`."""
+    found: dict[int, bytes] = {}
+    for row in await connection.fetch(_BETWEEN, (first - EVENTS_PER_ROW, last, first)):
+        found |= dict(enumerate(codec.split(checked(row)), row[0]))
+    return {position: text for position, text in found.items() if first <= position <= last}
 
 
 async def filed(connection: Connection) -> int:

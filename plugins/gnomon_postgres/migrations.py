@@ -16,6 +16,8 @@ log = get_logger("gnomon.postgres")
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('gnomon ' || %s, 0))"
 _HAS_SCHEMA = "SELECT 1 FROM pg_namespace WHERE nspname = %s"
 _HAS_LOG = "SELECT 1 FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = %s AND relname = 'log'"
+# Rows of the log take a third of the time, on the server and in all, that they take with PostgreSQL's own compression.
+_HAS_LZ4 = "SELECT FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals)"
 _LOG = "SELECT log_id, layout FROM {schema}.log"
 
 
@@ -56,6 +58,8 @@ async def _create(server: Server, connection: Connection) -> None:
         await connection.execute("CREATE SCHEMA {schema}")
     for statement in (*STATEMENTS, *view_tables.STATEMENTS, *order_tables.STATEMENTS):
         await connection.execute(statement)
+    if await connection.fetch_one(_HAS_LZ4) is not None:
+        await connection.execute("ALTER TABLE {schema}.commits ALTER COLUMN events SET COMPRESSION lz4")
     await partitions.ensure(connection, server.schema, 1)
     await connection.execute(
         "INSERT INTO {schema}.log (log_id, layout) VALUES (%s, %s)", (secrets.token_hex(12), LAYOUT)

@@ -11,6 +11,7 @@ transaction. A statement names its tables with `{schema}`, which stands for the 
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeAlias
@@ -104,16 +105,20 @@ class _Pool:
                 if not link.closed and link.pgconn.transaction_status == TransactionStatus.IDLE:
                     self._free.append(link)
                 else:
-                    task = protected(_discard(link))
-                    self._discarded.add(task)
-                    task.add_done_callback(self._discarded.discard)
+                    self._discard(link)
 
     def _take(self) -> _Link | None:
         while self._free:
             link = self._free.pop()
-            if not link.closed:
+            if not link.closed and not _has_news(link):
                 return link
+            self._discard(link)
         return None
+
+    def _discard(self, link: _Link) -> None:
+        task = protected(_discard(link))
+        self._discarded.add(task)
+        task.add_done_callback(self._discarded.discard)
 
     async def close(self) -> None:
         """Close the connections that are not lent."""
@@ -121,6 +126,13 @@ class _Pool:
             await self._free.pop().close()
         if self._discarded:
             await asyncio.wait(self._discarded)
+
+
+def _has_news(link: _Link) -> bool:
+    """Return whether a server has sent something to an idle connection: it has ended it, as at its own end."""
+    poll = select.poll()
+    poll.register(link.pgconn.socket, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 async def _discard(link: _Link) -> None:

@@ -1,0 +1,139 @@
+"""Connections: every call ends within its limit, and a connection whose state is not known is never used again."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import pytest
+
+from gnomon.errors import StoreError, StoreUnavailableError
+from gnomon_postgres.server import READERS, Server
+from gnomon_shared_log.errors import Refusal
+from postgres_servers import PostgresServer
+
+
+async def connected(dsn: str, timeout: float = 30.0) -> Server:
+    server = Server(dsn, "gnomon", timeout)
+    await server.connect()
+    return server
+
+
+async def test_a_call_to_a_stopped_server_ends_within_its_limit_and_later_ones_work(
+    own_postgres: PostgresServer,
+) -> None:
+    server = await connected(own_postgres.dsn())
+    async with server.writing() as connection:
+        await connection.execute("CREATE TABLE numbers (n int)")
+    own_postgres.send(signal.SIGSTOP)
+    try:
+        with pytest.raises(StoreUnavailableError, match="does not respond in time"):
+            async with server.writing(0.3) as connection:
+                await connection.execute("INSERT INTO numbers VALUES (1)")
+    finally:
+        own_postgres.send(signal.SIGCONT)
+
+    async with server.writing() as connection, connection.transaction():
+        await connection.execute("INSERT INTO numbers VALUES (2)")
+    async with server.reading() as connection:
+        assert (2,) in await connection.fetch("SELECT n FROM numbers")
+    await server.close()
+
+
+async def test_what_a_cancelled_call_has_begun_is_stopped_and_undone(dsn: str) -> None:
+    server = await connected(dsn)
+    async with server.writing() as connection:
+        await connection.execute("CREATE TABLE numbers (n int)")
+    begun = asyncio.Event()
+
+    async def write() -> None:
+        async with server.writing() as connection, connection.transaction():
+            await connection.execute("INSERT INTO numbers VALUES (1)")
+            begun.set()
+            await connection.fetch("SELECT pg_sleep(600)")
+
+    task = asyncio.create_task(write())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    async with server.reading() as connection:
+        while await connection.fetch_one("SELECT FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(600)'"):
+            await connection.fetch("SELECT pg_sleep(0.005)")
+        assert await connection.fetch("SELECT n FROM numbers") == []
+    await server.close()
+
+
+async def test_idle_connections_that_the_server_has_ended_are_made_again(dsn: str) -> None:
+    server = await connected(dsn)
+    async with server.reading() as one, server.reading() as another:
+        pids = [(await each.fetch("SELECT pg_backend_pid()"))[0][0] for each in (one, another)]
+    async with server.writing() as connection:
+        for pid in pids:
+            await connection.fetch("SELECT pg_terminate_backend(%s, 10000)", (pid,))
+
+    async with server.reading() as one, server.reading() as another:
+        assert {(await each.fetch("SELECT pg_backend_pid()"))[0][0] for each in (one, another)}.isdisjoint(pids)
+    await server.close()
+
+
+async def test_reads_wait_for_each_other_and_not_for_ever(dsn: str) -> None:
+    server = await connected(dsn)
+
+    async def sleep(seconds: float, limit_s: float) -> None:
+        async with server.reading(limit_s) as connection:
+            await connection.fetch("SELECT pg_sleep(%s)", (seconds,))
+
+    slow = [asyncio.create_task(sleep(600, 600)) for _ in range(READERS)]
+    async with server.writing() as connection:
+        while (await connection.fetch("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep($1)'"))[0][
+            0
+        ] < READERS:
+            await connection.fetch("SELECT pg_sleep(0.005)")
+    with pytest.raises(StoreUnavailableError):
+        await sleep(0, limit_s=0.05)
+    for task in slow:
+        task.cancel()
+    await asyncio.wait(slow)
+
+    await sleep(0, limit_s=30)
+    await server.close()
+
+
+@pytest.mark.parametrize(
+    ("dsn", "kind"),
+    [
+        ("postgresql://gnomon@127.0.0.1:1/gnomon", StoreUnavailableError),
+        ("nonsense", StoreError),
+        ("postgresql://gnomon@127.0.0.1/gnomon?nonsense=1", StoreError),
+    ],
+)
+async def test_an_address_that_is_wrong_or_away_is_told_apart(dsn: str, kind: type[StoreError]) -> None:
+    server = Server(dsn, "gnomon", 2.0)
+
+    async def connect() -> None:
+        await server.connect()
+        async with server.reading():
+            pass
+
+    with pytest.raises(StoreError) as caught:
+        await connect()
+
+    assert type(caught.value) is kind
+    await server.close()
+
+
+async def test_what_the_server_refuses_is_not_tried_again(dsn: str) -> None:
+    server = await connected(dsn)
+    with pytest.raises(Refusal, match="a table is gone"):
+        async with server.reading() as connection:
+            await connection.fetch("SELECT FROM {schema}.nothing")
+    absent = await connected(f"{dsn}_that_is_not_there")
+    with pytest.raises(Refusal, match="create the database"):
+        async with absent.reading():
+            pass
+    secret = await connected(dsn.replace("gnomon@", "gnomon:hunter2@"))
+    assert "hunter2" not in secret.address
+    for each in (server, absent, secret):
+        await each.close()
