@@ -11,7 +11,7 @@ from gnomon.domain.job_state import JobState
 from gnomon.stores.view_folds import concerns_job, fold_jobs, fold_runs
 from gnomon_postgres import event_reads, queries
 from gnomon_postgres.partitions import Partitions
-from gnomon_postgres.projection_writer import file_views, lock_log
+from gnomon_postgres.projection_writer import file_views, lock_log, put_jobs
 from gnomon_postgres.server import LIST_LIMIT_S, SNAPSHOT, WORK_LIMIT_S, Connection, Server
 from gnomon_postgres.view_batch import ViewBatch
 
@@ -22,9 +22,12 @@ PAGE: Final = 2_000
 async def file_group(connection: Connection, views: ViewBatch, partitions: Partitions) -> None:
     """File views in the caller's transaction, if they are not filed yet.
 
-    Where others have to be filed before, or some of them are filed already, they are folded from the log instead.
+    Where others have to be filed before, or some of them are filed already, they are folded from the log instead. The
+    states of jobs that come without events replace the stored ones.
     """
     filed = await lock_log(connection)
+    if not views.last:
+        await put_jobs(connection, views.jobs.values(), views.jobs.values())
     if views.last <= filed:
         return
     if views.first == filed + 1:

@@ -12,6 +12,7 @@ from typing import Final
 
 from gnomon.domain.events import JOB_STREAM
 from gnomon.domain.execution import Execution
+from gnomon.domain.job_state import JobState
 from gnomon.stores.run_counts import Cell, cell_of, changes
 from gnomon.stores.view_columns import end_of
 from gnomon_postgres.partitions import REACH, Partition, Partitions
@@ -87,12 +88,17 @@ async def file_views(connection: Connection, views: ViewBatch, partitions: Parti
     others = [(name, *end) for name, end in views.ends.items() if name not in views.executions]
     await _put(connection, _PUT_STREAMS, others)
     changed = [name.removeprefix(JOB_STREAM) for name in views.ends if name.startswith(JOB_STREAM)]
-    await _put(connection, _PUT_JOBS, [job_row(views.jobs[one]) for one in changed if one in views.jobs])
-    await _put(connection, _PUT_FIRES, map(fires_row, views.jobs.values()))
+    await put_jobs(connection, views.jobs.values(), [views.jobs[one] for one in changed if one in views.jobs])
     await _put(connection, _PUT_ACTS, [act_row(position, act) for position, act in views.acts])
     if views.lasting:
         await connection.execute(_PUT_LASTING, (views.lasting,))
     await connection.execute("UPDATE {schema}.log SET filed = %s", (views.last,))
+
+
+async def put_jobs(connection: Connection, states: Iterable[JobState], changed: Iterable[JobState]) -> None:
+    """Write the fires of jobs, and the whole states of those that have changed otherwise."""
+    await _put(connection, _PUT_JOBS, map(job_row, changed))
+    await _put(connection, _PUT_FIRES, map(fires_row, states))
 
 
 async def _put_runs(connection: Connection, views: ViewBatch, partitions: Partitions) -> None:

@@ -1,0 +1,30 @@
+"""Lists in a process that follows: the leader files views right behind its events, and a question may come between."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gnomon_postgres.server import Server
+
+LIMIT_S = 2.0
+"""A leader that was killed files nothing more, and the next one folds what is left."""
+FIRST_LOOK_S, LONGEST_LOOK_S = 0.005, 0.1
+"""The pauses between two looks at what is not filed yet."""
+_PLACES = """SELECT (SELECT filed FROM {schema}.log),
+    coalesce((SELECT last FROM {schema}.commits ORDER BY first DESC LIMIT 1), 0)"""
+
+
+async def wait_until_filed(server: Server) -> None:
+    """Wait until the views of all events that the log has by now are filed, for LIMIT_S at most."""
+    filed, wanted = await _places(server)
+    pause, deadline = FIRST_LOOK_S, asyncio.get_running_loop().time() + LIMIT_S
+    while filed < wanted and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LONGEST_LOOK_S)
+        filed, _ = await _places(server)
+
+
+async def _places(server: Server) -> tuple[int, int]:
+    async with server.reading() as connection:
+        filed, head = (await connection.fetch(_PLACES))[0]
+    return filed, head

@@ -1,0 +1,177 @@
+"""The PostgreSQL store: implements the port with the server, the lease, the spool and the writer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from os import PathLike
+from pathlib import Path
+
+from gnomon.domain.events import Event
+from gnomon.domain.execution import Execution
+from gnomon.domain.job_state import JobState
+from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
+from gnomon.errors import StoreError
+from gnomon.stores.microseconds import to_micros
+from gnomon_postgres import connection_check, event_reads, kept_records, migrations, projection, queries
+from gnomon_postgres.filed_views import wait_until_filed
+from gnomon_postgres.server import LIST_LIMIT_S, SNAPSHOT, Server
+from gnomon_postgres.server_log import PostgresLog
+from gnomon_postgres.write_batch import WriteBatch
+from gnomon_shared_log.lease_row import CutOff
+from gnomon_shared_log.log_table import LogEnd
+from gnomon_shared_log.shared_log import Settings, SharedLog
+from gnomon_shared_log.spool import Spool
+from gnomon_shared_log.spool_limits import SpoolLimits
+
+FILE_REST_S = 0.05
+"""Between two groups of views that nobody waits for: each is a transaction of about 2 ms."""
+
+
+class PostgresStore(SharedLog[WriteBatch]):
+    """Keeps the log in a schema of a PostgreSQL database, and in a local spool while the server is down.
+
+    `dsn` is any connection string of libpq. `timeout` limits each write, `patience` how long opening waits for a server
+    that is down, and `lease` how long a kernel that does not respond keeps the right to write, at most. Beyond the
+    `limits` of the spool no new runs are started. `partition` is the time that a partition of the log covers, about.
+
+    While events wait in the spool, lists would be incomplete and raise StoreUnavailableError. A single execution, the
+    head and the events in the spool can still be read.
+    """
+
+    name = "postgres"
+
+    def __init__(  # noqa: PLR0913 - what a deployment may set, all by name
+        self,
+        dsn: str = "postgresql://127.0.0.1/gnomon",
+        schema: str = "gnomon",
+        *,
+        spool: str | PathLike[str] = "gnomon-spool.db",
+        limits: SpoolLimits | None = None,
+        timeout: timedelta = timedelta(seconds=2),
+        patience: timedelta = timedelta(seconds=30),
+        lease: timedelta = timedelta(seconds=15),
+        cut_off: CutOff = "hold",
+        partition: timedelta = timedelta(days=1),
+    ) -> None:
+        self._server = Server(dsn, schema, timeout.total_seconds())
+        self._tables = PostgresLog(self._server, partition)
+        settings = Settings(Path(spool), limits or SpoolLimits(), patience, lease, cut_off, FILE_REST_S)
+        super().__init__(self._tables, settings)
+
+    # --- lifetime ---
+
+    async def _identify(self, *, read_only: bool) -> str:
+        return await (migrations.identify if read_only else migrations.prepare)(self._server)
+
+    async def _prepare(self) -> None:
+        return
+
+    async def _complete(self) -> LogEnd:
+        await projection.repair(self._server, self._tables.events.partitions)
+        return await self._tables.events.read_end()
+
+    async def try_connection(self) -> str:
+        """Connect as opening would, without changing anything; return a description, or raise StoreError."""
+        Spool(self._spool_path, self._log.codec).check_folder()
+        async with self._server.borrowed() as server:
+            return await connection_check.check_connection(server)
+
+    # --- writing ---
+
+    async def append(self, events: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState]) -> None:
+        writer = self._open_writer()
+        if events:
+            await writer.append(WriteBatch.of_append(events, executions, jobs), events)
+
+    async def restore(
+        self, events: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState], head: int
+    ) -> None:
+        writer = self._open_writer()
+        if events:
+            await writer.append(WriteBatch.of_restore(events, executions), events, has_gaps=True)
+        await self._tables.events.end_at(head, self._lease.term())
+        writer.head = max(writer.head, head)
+        await writer.flush()
+        await writer.keep(WriteBatch.of_jobs(jobs))
+
+    async def save_checkpoint(self, name: str, checkpoint: Checkpoint) -> None:
+        await self._open_writer().keep(WriteBatch(checkpoints={name: checkpoint}))
+
+    async def append_log(self, execution_id: str, lines: Sequence[LogLine], oldest: int = 1) -> None:
+        await self._open_writer().keep(WriteBatch.of_lines(execution_id, lines, oldest))
+
+    async def prune(self, before: datetime) -> int:  # noqa: ARG002 - the retention of this store follows
+        raise StoreError(f"{self._log.name} cannot delete old executions yet")
+
+    # --- reading ---
+
+    async def head(self) -> int:
+        self._check_open()
+        return self._writer.head if self._writer is not None else await self._tables.events.read_head()
+
+    async def read(self, after: int = 0, limit: int = 1000) -> list[Event]:
+        self._check_open()
+        if waiting := await self._waiting_events(after, limit):
+            return waiting
+        self._check_complete()
+        async with self._server.reading() as connection:
+            events = await event_reads.read(connection, after, limit)
+        if self._writer is None:
+            return events
+        head = self._writer.head  # an append whose answer is lost is there, and not acknowledged
+        return [event for event in events if event.position <= head]
+
+    async def stream(self, stream: str) -> list[Event]:
+        self._check_complete()
+        async with self._server.reading() as connection, connection.transaction(SNAPSHOT):
+            return await event_reads.stream(connection, stream)
+
+    async def job_events(self, job_id: str, since: datetime, until: datetime) -> list[Event]:
+        self._check_complete()
+        async with self._server.reading(LIST_LIMIT_S) as connection:
+            return await event_reads.of_job(connection, job_id, to_micros(since), to_micros(until))
+
+    async def execution(self, execution_id: str) -> Execution | None:
+        self._check_open()
+        if (waiting := await self._waiting_execution(execution_id)) is not None:
+            return waiting
+        read = queries.execution if self._writer is not None else projection.execution_after
+        return await read(self._server, execution_id)
+
+    async def executions(self, query: ExecutionQuery) -> Page:
+        start = queries.parse_cursor(query)
+        return await queries.executions(await self._filed_server(), query, start)
+
+    async def jobs(self, job_ids: Collection[str] | None = None, *, removed: bool = True) -> list[JobState]:
+        if self._writer is None:
+            self._check_open()
+            return await projection.jobs_after(self._server, job_ids, removed=removed)
+        return await queries.jobs(await self._filed_server(), job_ids, removed=removed)
+
+    async def actions(self, query: ActionQuery) -> ActionPage:
+        return await queries.actions(await self._filed_server(), query)
+
+    async def checkpoint(self, name: str) -> Checkpoint | None:
+        self._check_open()
+        if (waiting := await self._waiting_checkpoint(name)) is not None:
+            return waiting
+        async with self._server.reading() as connection:
+            return await kept_records.checkpoint(connection, name)
+
+    async def checkpoint_names(self) -> list[str]:
+        self._check_complete()
+        async with self._server.reading() as connection:
+            return await kept_records.checkpoint_names(connection)
+
+    async def log(self, execution_id: str, after: int = 0, limit: int = 1000) -> list[LogLine]:
+        self._check_complete()
+        async with self._server.reading() as connection:
+            return await kept_records.lines(connection, execution_id, after, limit)
+
+    async def _filed_server(self) -> Server:
+        """Return the server, once it also has the views of everything that was accepted."""
+        self._check_complete()
+        await (wait_until_filed(self._server) if self._writer is None else self._writer.flush())
+        self._check_complete()
+        return self._server
