@@ -27,11 +27,15 @@ CANCEL_LIMIT_S = 1.0
 _abandoned: set[asyncio.Task[BaseException | None]] = set()
 
 
+class ClientGoneError(ConnectionResetError):
+    """The client has left before its answer was written, which is no failure of whoever wrote it."""
+
+
 async def call_contributed(route: Route, call: Callable[[], Awaitable[T]], limit_s: float | None) -> T:
     """Await `call()`, the handler of a contributed route and what belongs to it.
 
-    ApiError, GnomonError and aiohttp's own errors pass: they are answers. Anything else, and an answer that takes
-    longer than `limit_s`, is an ApiError that names the plugin.
+    ApiError, GnomonError and aiohttp's own errors pass: they are answers. ClientGoneError passes as well. Anything
+    else, and an answer that takes longer than `limit_s`, is an ApiError that names the plugin.
     """
     results: list[T] = []
 
@@ -50,7 +54,7 @@ async def call_contributed(route: Route, call: Callable[[], Awaitable[T]], limit
         await _end(task, route)
     if error is None:
         return results[0]
-    if isinstance(error, ApiError | GnomonError | web.HTTPException):
+    if isinstance(error, ApiError | GnomonError | web.HTTPException | ClientGoneError):
         raise error
     log.error(
         "plugin route failed",

@@ -18,7 +18,7 @@ from gnomon_web.auth.roles import NOBODY, Access, Identity
 from gnomon_web.auth.tickets import PARAMETER, TICKETS
 from gnomon_web.errors import ApiError, culprit
 from gnomon_web.http.compression import compress
-from gnomon_web.http.contributed_calls import call_contributed
+from gnomon_web.http.contributed_calls import ClientGoneError, call_contributed
 from gnomon_web.http.dialect import Reply, dialect_of
 from gnomon_web.http.exports import FORMAT, Format, export, is_list, wanted_format
 from gnomon_web.http.malformed_requests import ProblemRequestHandler
@@ -196,8 +196,13 @@ async def _call(request: web.Request, route: Route, arguments: dict[str, Any]) -
 
     async def answer_completely() -> web.StreamResponse:
         response = await answer()
-        await response.prepare(request)  # here, and not later by aiohttp: the body of a stream is the plugin's code
-        await response.write_eof()
+        try:  # here, and not later by aiohttp: the body of a stream is the plugin's code
+            await response.prepare(request)
+            await response.write_eof()
+        except ConnectionResetError as exc:
+            if request.transport is None or request.transport.is_closing():
+                raise ClientGoneError from exc
+            raise
         return response
 
     _expect_leader(request, route)

@@ -9,10 +9,12 @@ from typing import Annotated, Any
 import msgspec
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 
 from gnomon import PluginError, UnknownJobError, hookimpl
 from gnomon.durations import Duration
 from gnomon.plugins.plugin_set import PluginSet
+from servers import eventually
 
 
 async def tick() -> None:
@@ -105,6 +107,37 @@ async def test_a_defect_in_a_contributed_call_names_its_plugin_and_affects_nothi
     assert "the plugin 'Reports' failed to answer GET /reports/{name}" in bad.json["detail"]
     assert "KeyError" not in bad.body.decode()
     assert after.status == 200
+
+
+class Slow:
+    """Answers when its client has left."""
+
+    def __init__(self) -> None:
+        self.is_asked = asyncio.Event()
+
+    @hookimpl(optionalhook=True)
+    def register_routes(self, register: Callable[..., None]) -> None:
+        register("GET", "/slow", self.answer, role="viewer")
+
+    async def answer(self, request: Any) -> Report:
+        self.is_asked.set()
+        await eventually(lambda: request.transport is None or request.transport.is_closing())
+        return Report("late", 1)
+
+
+async def test_a_client_that_leaves_before_its_answer_is_no_defect_of_the_plugin(serve: Any) -> None:
+    slow = Slow()
+    with capture_logs() as lines:
+        async with serve(tick, plugins=[slow]) as ask:
+            host, _, port = ask.web.url.removeprefix("http://").partition(":")
+            _, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await slow.is_asked.wait()
+            writer.transport.abort()
+            await eventually(lambda: any(line.get("path") == "/slow" for line in lines))
+
+    assert [line["status"] for line in lines if line["event"] == "request" and line["path"] == "/slow"] == [499]
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == []
 
 
 async def test_a_defect_in_a_contributed_socket_closes_it_with_1011(serve: Any) -> None:
