@@ -149,13 +149,6 @@ class MongoStore(SharedLog[WriteBatch]):
         await self._view_server()
         return await retention.prune_progress(self._server, before, self._pace(writer))
 
-    def _pace(self, writer: SpoolingWriter[WriteBatch]) -> retention.Pace:
-        def is_allowed() -> bool:
-            self._check_open()
-            return writer.is_healthy and not writer.is_slow
-
-        return retention.Pace(is_allowed)
-
     async def rebuild(self) -> int:
         """Rebuild all views from the events, which no kernel may write meanwhile; return the number of events."""
         self._open_writer()

@@ -30,17 +30,18 @@ _OF_JOB = f"""SELECT {COLUMNS} FROM {{schema}}.commits
         (SELECT first FROM {{schema}}.commits WHERE latest >= %(until)s + %(setback)s ORDER BY latest, first LIMIT 1),
         {2**63 - 1})
     ORDER BY first"""  # noqa: S608 - our own names
-_CHAIN = """WITH RECURSIVE chain (position, first, links) AS (
-        SELECT %(last)s::bigint, row.first, row.previous FROM (
-            SELECT first, previous FROM {schema}.commits WHERE first <= %(last)s ORDER BY first DESC LIMIT 1) AS row
-        UNION ALL SELECT before.position, row.first, row.previous
+_CHAINS = """WITH RECURSIVE chain (last, position, first, links) AS (
+        SELECT wanted.last, wanted.last, row.first, row.previous
+        FROM unnest(%s::bigint[]) AS wanted (last) CROSS JOIN LATERAL (
+            SELECT first, previous FROM {schema}.commits WHERE first <= wanted.last ORDER BY first DESC LIMIT 1) AS row
+        UNION ALL SELECT chain.last, before.position, row.first, row.previous
         FROM chain CROSS JOIN LATERAL (
             SELECT (convert_from(links, 'UTF8')::jsonb ->> (chain.position - chain.first)::int)::bigint AS position
         ) AS before CROSS JOIN LATERAL (
             SELECT first, previous FROM {schema}.commits
             WHERE first <= before.position ORDER BY first DESC LIMIT 1) AS row
         WHERE before.position > 0)
-    SELECT position, first FROM chain"""
+    SELECT last, position, first FROM chain"""
 _ROWS = f"SELECT {COLUMNS} FROM {{schema}}.commits WHERE first = ANY(%s::bigint[])"  # noqa: S608 - our own names
 _UNFILED = f"""SELECT {COLUMNS} FROM {{schema}}.commits
     WHERE first > (SELECT filed FROM {{schema}}.log) AND position(%s::bytea IN events) > 0 ORDER BY first"""  # noqa: S608
@@ -142,7 +143,17 @@ async def unfiled_of(connection: Connection, name: str, version: int) -> list[Ev
 
 async def chain(connection: Connection, last: int) -> list[tuple[int, int]]:
     """Return the positions of the events of a stream that ends at `last`, newest first, with `first` of their rows."""
-    return [(position, first) for position, first in await connection.fetch(_CHAIN, {"last": last})] if last else []
+    return (await chains(connection, [last])).get(last, []) if last else []
+
+
+async def chains(connection: Connection, lasts: Collection[int]) -> dict[int, list[tuple[int, int]]]:
+    """Return the same for several streams, by their ends."""
+    found: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    for last, position, first in await connection.fetch(_CHAINS, (list(lasts),)) if lasts else []:
+        found[last].append((position, first))
+    for places in found.values():
+        places.sort(reverse=True)
+    return found
 
 
 async def ends(connection: Connection, names: Collection[str]) -> dict[str, End]:

@@ -28,12 +28,12 @@ async def file_group(connection: Connection, views: ViewBatch, partitions: Parti
     filed = await lock_log(connection)
     if not views.last:
         await put_jobs(connection, views.jobs.values(), views.jobs.values())
-    if views.last <= filed:
-        return
-    if views.first == filed + 1:
-        await file_views(connection, views, partitions)
-    else:
-        await _fold(connection, filed, views.last, partitions)
+    elif views.last > filed:
+        following = await event_reads.read(connection, filed, 1) if views.first > filed + 1 else []
+        if views.first == filed + 1 or (following and following[0].position == views.first):
+            await file_views(connection, views, partitions)
+        else:
+            await _fold(connection, filed, views.last, partitions)
 
 
 async def repair(server: Server, partitions: Partitions) -> int:
@@ -46,6 +46,12 @@ async def repair(server: Server, partitions: Partitions) -> int:
                 return folded
             folded += await _fold_page(connection, filed, head, partitions)
         await partitions.keep_ahead(server)
+
+
+async def catch_up(connection: Connection, partitions: Partitions) -> None:
+    """Lock the log, and file all views that are not filed, in the caller's transaction."""
+    filed, head = await lock_log(connection), await event_reads.head(connection)
+    await _fold(connection, filed, head, partitions)
 
 
 async def _fold(connection: Connection, filed: int, last: int, partitions: Partitions) -> None:

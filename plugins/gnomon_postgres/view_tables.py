@@ -17,7 +17,7 @@ hidden) of `ended`, and one for the cell over all jobs, with an empty job_id: on
 position is `part`, and once for all, with ALL_PARTS. A list reads from there which partitions have rows for it.
 
 `partitions` has the bounds of each partition, and the times of the runs in it: a list, newest first, reads no more
-partitions than it needs.
+partitions than it needs. A bare one has only events that survived its runs, and no partition of `ended`.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ STATEMENTS: Final = (
     """CREATE TABLE {schema}.partitions (
         first bigint PRIMARY KEY,
         next bigint NOT NULL,
+        is_bare boolean NOT NULL DEFAULT false,
         begun_at timestamptz,
         oldest timestamptz,
         newest timestamptz,

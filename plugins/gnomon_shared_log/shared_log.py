@@ -34,6 +34,7 @@ from gnomon_shared_log.lease_row import CutOff
 from gnomon_shared_log.log_table import LogEnd
 from gnomon_shared_log.log_watch import LogWatch
 from gnomon_shared_log.order_channel import ServerOrderChannel
+from gnomon_shared_log.pace import Pace
 from gnomon_shared_log.server_log import ServerLog
 from gnomon_shared_log.spool import Spool
 from gnomon_shared_log.spool_choice import open_spool
@@ -246,6 +247,15 @@ class SharedLog(Store, Generic[B]):
         return self._writer
 
     # What the server does not have yet. Without a writer there is nothing.
+
+    def _pace(self, writer: SpoolingWriter[B]) -> Pace:
+        """Return how fast old records are deleted: not at all while appends are slow, or go to the spool."""
+
+        def is_allowed() -> bool:
+            self._check_open()
+            return writer.is_healthy and not writer.is_slow
+
+        return Pace(is_allowed)
 
     async def _waiting_events(self, after: int, limit: int) -> list[Event]:
         """Return events of the spool, if the one after this position is there."""

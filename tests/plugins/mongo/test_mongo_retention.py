@@ -12,7 +12,8 @@ import pytest
 from gnomon.domain import execution
 from gnomon.testing.histories import NOON, SECOND, numbered, succeeded
 from gnomon_mongo import MongoStore, retention
-from gnomon_mongo.retention import MOST_AT_ONCE, PAUSE_RATIO, STEP_S, Pace
+from gnomon_shared_log import pace as pace_module
+from gnomon_shared_log.pace import MOST_AT_ONCE, PAUSE_RATIO, RECHECK_S, STEP_S, Pace
 
 
 class Time:
@@ -21,8 +22,8 @@ class Time:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
         self.slept: list[float] = []
-        monkeypatch.setattr(retention, "time", self)
-        monkeypatch.setattr(retention, "asyncio", self)
+        monkeypatch.setattr(pace_module, "time", self)
+        monkeypatch.setattr(pace_module, "asyncio", self)
 
     def monotonic(self) -> float:
         return self.now
@@ -64,7 +65,7 @@ async def test_no_step_begins_before_it_is_allowed(clock: Time) -> None:
     async with Pace(lambda: next(answers)).step():
         pass
 
-    assert clock.slept[:2] == [retention.RECHECK_S] * 2
+    assert clock.slept[:2] == [RECHECK_S] * 2
 
 
 async def test_appends_are_not_held_up_by_a_prune(store: MongoStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +95,7 @@ async def test_a_prune_waits_while_appends_are_slow_or_go_to_the_spool(
     writer = store._writer
     assert writer is not None
     pace = store._pace(writer)
-    monkeypatch.setattr(retention, "RECHECK_S", 0.001)
+    monkeypatch.setattr(pace_module, "RECHECK_S", 0.001)
     writer._spool.entries = 1  # as while something waits there
     pruning = asyncio.ensure_future(retention.prune(store._server, NOON + timedelta(days=1), pace, writer.before_prune))
     for problem in range(2):
