@@ -11,7 +11,7 @@ What was appended before, when an answer was lost, is recognized event for event
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Final
@@ -87,6 +87,10 @@ class EventAppend:
         self._lease = lease
         self._ends = StreamEnds()
         self._row: NewestRow | None = None
+
+    def forget(self, streams: Iterable[str] | None) -> None:
+        """Forget streams that were deleted; None: any of them."""
+        self._ends.forget(streams, self.filed)
 
     async def load(self, connection: Connection) -> NewestRow:
         """Read where the log ends, and the streams whose views are not filed: what the next append follows."""

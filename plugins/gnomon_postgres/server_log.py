@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Self
@@ -51,6 +51,10 @@ class PostgresEvents:
     async def end_at(self, position: int, term: Term) -> None:
         """Leave out the positions up to this one, which are never assigned then."""
         await self._append.end_at(position, term)
+
+    def forget(self, streams: Iterable[str] | None) -> None:
+        """Forget the ends of streams that were deleted; None: any of them."""
+        self._append.forget(streams)
 
     async def read_end(self) -> LogEnd:
         """Return where the log ends: what the next append follows."""

@@ -32,6 +32,12 @@ class StreamEnds:
                 return
             del self._ends[oldest]
 
+    def forget(self, streams: Iterable[str] | None, filed: int) -> None:
+        """Forget streams that were deleted, or any; not those with events behind the filed views, which began again."""
+        for stream in self._ends.keys() & set(self._ends if streams is None else streams):
+            if self._ends[stream][1] <= filed:
+                del self._ends[stream]
+
     def of(self, events: Iterable[Event]) -> dict[str, End]:
         """Return the known ends of the streams of these events."""
         return {event.stream: end for event in events if (end := self._ends.get(event.stream)) is not None}
