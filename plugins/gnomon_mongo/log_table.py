@@ -12,6 +12,7 @@ from gnomon_mongo.rejected_documents import Rejected, RejectedDocuments
 from gnomon_mongo.server import Server
 from gnomon_mongo.write_batch import WriteBatch, decode_identity
 from gnomon_shared_log.batch import EventIdentity
+from gnomon_shared_log.errors import LostEventsError
 from gnomon_shared_log.lease_row import Term
 from gnomon_shared_log.log_table import LogTable
 
@@ -58,7 +59,11 @@ class MongoLogTable(LogTable[WriteBatch]):
         return await operations.read_head(self._server)
 
     async def check_event(self, identity: EventIdentity) -> None:
-        await check_event(self._server, decode_identity(identity))
+        try:
+            await check_event(self._server, decode_identity(identity))
+        except LostEventsError as exc:
+            if max(exc.found, await self.read_head()) < identity.position:  # not only deleted
+                raise
 
     def _report(self, rejected: Iterable[Rejected]) -> None:
         for one in rejected:

@@ -69,11 +69,12 @@ class PostgresEvents:
             return await event_reads.head(connection)
 
     async def check_event(self, identity: EventIdentity) -> None:
-        """Raise LostEventsError if the log does not have this event."""
+        """Raise LostEventsError if the log has lost this event, or has another one in its place."""
         async with self._server.reading() as connection:
             found = await event_reads.event_at(connection, identity.position)
-            if found is None or identity_of(found) != identity:
-                raise LostEventsError(self._server.address, identity.position, await event_reads.head(connection))
+            head = await event_reads.head(connection)
+        if head < identity.position or (found is not None and identity_of(found) != identity):
+            raise LostEventsError(self._server.address, identity.position, head)
 
 
 class PostgresLog:

@@ -11,18 +11,23 @@ from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
-from gnomon.errors import StoreError
+from gnomon.domain.rollback import Rollback
+from gnomon.errors import RolledBackError, StoreError
+from gnomon.logs import get_logger
 from gnomon.stores.microseconds import to_micros
 from gnomon_postgres import connection_check, event_reads, kept_records, migrations, projection, queries
 from gnomon_postgres.filed_views import wait_until_filed
 from gnomon_postgres.server import LIST_LIMIT_S, SNAPSHOT, Server
 from gnomon_postgres.server_log import PostgresLog
 from gnomon_postgres.write_batch import WriteBatch
+from gnomon_shared_log.errors import LostEventsError
 from gnomon_shared_log.lease_row import CutOff
 from gnomon_shared_log.log_table import LogEnd
 from gnomon_shared_log.shared_log import Settings, SharedLog
 from gnomon_shared_log.spool import Spool
 from gnomon_shared_log.spool_limits import SpoolLimits
+
+log = get_logger("gnomon.postgres")
 
 FILE_REST_S = 0.05
 """Between two groups of views that nobody waits for: each is a transaction of about 2 ms."""
@@ -65,7 +70,16 @@ class PostgresStore(SharedLog[WriteBatch]):
         return await (migrations.identify if read_only else migrations.prepare)(self._server)
 
     async def _prepare(self) -> None:
-        return
+        self.rollback = None
+
+    async def _accept(self, lost: LostEventsError) -> None:
+        if not self.accept_rollback:
+            raise RolledBackError(
+                f"{lost}, or accept the loss, after which runs may run again: gnomon run --accept-rollback"
+            ) from lost
+        self.rollback = Rollback(lost.found, max(lost.expected, lost.found))
+        await self._tables.events.end_at(lost.expected, self._lease.term())  # nothing takes later events for lost ones
+        log.warning("the loss of acknowledged events was accepted", last_event=lost.found, lost_until=lost.expected)
 
     async def _complete(self) -> LogEnd:
         await projection.repair(self._server, self._tables.events.partitions)

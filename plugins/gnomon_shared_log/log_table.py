@@ -46,4 +46,7 @@ class LogTable(Protocol[B_contra]):
         """Return the highest position ever assigned."""
 
     async def check_event(self, identity: EventIdentity) -> None:
-        """Raise LostEventsError, with the newest position as `found`, if the log does not have this event."""
+        """Raise LostEventsError, with the newest position as `found`, if the log has lost this event.
+
+        It has not if retention has deleted it: then later positions are assigned, and there is no other event.
+        """

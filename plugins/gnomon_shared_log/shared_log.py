@@ -27,7 +27,7 @@ from gnomon.logs import get_logger
 from gnomon.ports import OrderChannel, Store
 from gnomon_shared_log import kept_ends, takeover
 from gnomon_shared_log.batch import B
-from gnomon_shared_log.errors import cannot_start
+from gnomon_shared_log.errors import LostEventsError, cannot_start
 from gnomon_shared_log.fork_guard import ForkGuard
 from gnomon_shared_log.lease import Lease, term_of
 from gnomon_shared_log.lease_row import CutOff
@@ -150,6 +150,8 @@ class SharedLog(Store, Generic[B]):
         await self._spool.belongs_to(log_id)
         settings = self._settings
         writer = SpoolingWriter(self._log, self._lease, self._spool, settings.limits, settings.file_rest_s)
+        if (lost := await writer.find_loss()) is not None:
+            await self._accept(lost)
         await writer.drain_left()
         writer.begin(await self._complete())
         self._writer = writer
@@ -158,6 +160,12 @@ class SharedLog(Store, Generic[B]):
         start_task(writer.drain(), self._held)
         start_task(writer.file_views(), self._held)
         self._held.push_async_callback(writer.finish)  # the first to be called, while everything is still running
+
+    async def _accept(self, lost: LostEventsError) -> None:
+        """Go on without events that the database has lost; StoreError, unless a store can do that and is told to."""
+        raise StoreError(
+            f"{lost}, or rename the spool {self._spool.path} to start without them; runs may then run again"
+        ) from lost
 
     async def _release_all(self) -> None:
         self._writer, held, self._held = None, self._held, AsyncExitStack()

@@ -81,13 +81,18 @@ class SpoolingWriter(Generic[B]):
         self._ends = KeptEnds(server.late_ends, spool)
         self._filer = ViewFiler[B](self._write_views, rest_s)
 
-    async def drain_left(self) -> None:
-        """Write what an earlier kernel left in the spool.
+    async def find_loss(self) -> LostEventsError | None:
+        """Return what the database lacks of what it has acknowledged to an earlier kernel here; None for nothing."""
+        recorded = await self._spool.newest()
+        try:
+            if recorded is not None:
+                await self._server.events.check_event(recorded)
+        except LostEventsError as exc:
+            return exc
+        return None
 
-        Raise LostEventsError if the database lacks an event that it has acknowledged to an earlier kernel here.
-        """
-        if (recorded := await self._spool.newest()) is not None:
-            await self._check_not_lost(recorded)
+    async def drain_left(self) -> None:
+        """Write what an earlier kernel left in the spool."""
         if drained := await self._drain_all():
             log.info("the spool is drained", events=drained, log=self._server.name)
 
@@ -113,15 +118,6 @@ class SpoolingWriter(Generic[B]):
     def unfiled_execution(self, execution_id: str) -> Execution | None:
         """Return the newest view of an execution that is not filed yet."""
         return self._filer.execution(execution_id)
-
-    async def _check_not_lost(self, recorded: EventIdentity) -> None:
-        try:
-            await self._server.events.check_event(recorded)
-        except LostEventsError as exc:
-            if max(exc.found, await self._server.events.read_head()) < recorded.position:  # not only pruned
-                raise StoreError(
-                    f"{exc}, or rename the spool {self._spool.path} to start without them; runs may then run again"
-                ) from exc
 
     async def record_newest(self) -> None:
         """Record in the spool, which is on this machine, how far the server has acknowledged the log."""

@@ -1,0 +1,105 @@
+"""A database that has lost acknowledged events: noticed by the next append and at a start, and nothing on top of it.
+
+What is lost is lost as in life: a copy of the server is taken while a kernel writes, as a replica or a backup is, and
+takes the place of the server later.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from gnomon.domain import execution
+from gnomon.domain.events import Event, KernelStarted
+from gnomon.domain.rollback import Rollback
+from gnomon.errors import RolledBackError
+from gnomon.kernel import Kernel
+from gnomon.testing.histories import NOON, SECOND, numbered, succeeded
+from gnomon_postgres.store import PostgresStore
+from gnomon_shared_log.errors import LostEventsError
+from postgres_servers import PostgresServer, find_postgres, make_folder
+
+
+def run(number: int, after: int) -> list[Event]:
+    return numbered(succeeded("sync", NOON + number * SECOND), after=after)
+
+
+async def append(store: PostgresStore, batch: list[Event]) -> None:
+    await store.append(batch, [execution.fold(batch)], [])
+
+
+@pytest.fixture
+def copy(own_postgres: PostgresServer) -> Iterator[PostgresServer]:
+    """Provide a server without data, which takes the port of the first one."""
+    server = PostgresServer(find_postgres(), make_folder())
+    server.port = own_postgres.port
+    yield server
+    server.clean_up()
+    shutil.rmtree(server.folder)
+
+
+def new_store(server: PostgresServer, spool: Path) -> PostgresStore:
+    patience = timedelta(seconds=60)
+    return PostgresStore(server.dsn(), spool=spool, timeout=patience / 2, patience=patience, lease=patience)
+
+
+def replace(server: PostgresServer, copy: PostgresServer) -> None:
+    server.send(signal.SIGKILL)
+    copy.start()
+
+
+async def test_lost_events_are_noticed_by_appends_and_at_a_start_until_the_loss_is_accepted(
+    own_postgres: PostgresServer, copy: PostgresServer, tmp_path: Path
+) -> None:
+    store = new_store(own_postgres, tmp_path / "spool.db")
+    await store.open()
+    await append(store, run(0, 0))
+    own_postgres.run("pg_basebackup", "-D", str(copy.data), "-d", own_postgres.dsn(), "-c", "fast", "-X", "stream")
+    await append(store, run(1, 3))
+    await append(store, run(2, 6))
+    replace(own_postgres, copy)
+
+    with pytest.raises(LostEventsError, match="events 4 to 9 are missing, its newest event is 3"):
+        await append(store, run(3, 9))
+
+    assert (store.health().state, store.health().accepts_runs) == ("degraded", False)
+    await store.close()
+    again = new_store(own_postgres, tmp_path / "spool.db")
+    with pytest.raises(RolledBackError, match=r"events 4 to 9 are missing.*--accept-rollback"):
+        await again.open()
+    reader = new_store(own_postgres, tmp_path / "other.db")
+    await reader.open(read_only=True)
+    assert [event.position for event in await reader.read()] == [1, 2, 3]
+    await reader.close()
+
+    again.accept_rollback = True
+    async with Kernel(store=again):
+        assert again.rollback == Rollback(3, 9)
+    async with new_store(own_postgres, tmp_path / "spool.db") as third:  # now it is the log
+        events = await third.read()
+        assert third.rollback is None
+    assert [event.position for event in events] == [1, 2, 3, *range(10, 10 + len(events) - 3)]
+    assert [event.accepted_rollback for event in events if isinstance(event, KernelStarted)] == [Rollback(3, 9)]
+
+
+async def test_other_events_in_the_place_of_acknowledged_ones_are_noticed_at_a_start(
+    own_postgres: PostgresServer, copy: PostgresServer, tmp_path: Path
+) -> None:
+    async with new_store(own_postgres, tmp_path / "spool.db") as store:
+        await append(store, run(0, 0))
+        own_postgres.run("pg_basebackup", "-D", str(copy.data), "-d", own_postgres.dsn(), "-c", "fast", "-X", "stream")
+        await append(store, run(1, 3))
+    replace(own_postgres, copy)
+    shutil.copy(tmp_path / "spool.db", tmp_path / "kept.db")
+    (tmp_path / "spool.db").unlink()
+    async with new_store(own_postgres, tmp_path / "other.db") as other:  # on another machine
+        await append(other, run(7, 3))
+        await append(other, run(8, 6))
+
+    with pytest.raises(RolledBackError, match="event 6 is another one"):
+        await new_store(own_postgres, tmp_path / "kept.db").open()
