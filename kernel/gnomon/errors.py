@@ -50,8 +50,7 @@ class OverrideError(JobError):
             f"job {job_id!r} does not accept the argument {key!r} from a command: {names}; the key `overrides` of the "
             "job lists the arguments that a command may set"
         )
-        self.job_id = job_id
-        self.key = key
+        self.job_id, self.key = job_id, key
 
 
 class ArgumentError(JobError):
@@ -63,8 +62,7 @@ class ArgumentError(JobError):
     def __init__(self, job_id: str, place: str, function: str, problem: str) -> None:
         what, verb = (f"argument {place}", "does") if place else ("arguments", "do")
         super().__init__(f"job {job_id!r}: the {what} of {function} {verb} not fit: {problem}")
-        self.job_id = job_id
-        self.place = place
+        self.job_id, self.place = job_id, place
 
 
 class UnknownJobError(GnomonError, LookupError):
@@ -106,8 +104,7 @@ class JobKeysError(JobError):
     def __init__(self, job_id: str, problems: list[tuple[str, str]], message: str = "") -> None:
         lines = [f"{key}: {text}" if key else text for key, text in problems]
         super().__init__(message or "\n".join(lines) or f"the keys of the job {job_id!r} are not valid")
-        self.job_id = job_id
-        self.problems = problems
+        self.job_id, self.problems = job_id, problems
 
 
 class JobOrdersError(JobError):
@@ -140,9 +137,7 @@ class JobConflictError(GnomonError):
             f"job {job_id!r} has version {version}, expected {expected}: it was changed in between; read it again and "
             "repeat the change"
         )
-        self.job_id = job_id
-        self.expected = expected
-        self.version = version
+        self.job_id, self.expected, self.version = job_id, expected, version
 
 
 class ForeignJobError(GnomonError):
@@ -368,6 +363,10 @@ class StepDownError(GnomonError):
 
 class RolledBackError(StoreError):
     """The log has lost acknowledged events, whose runs would run again: `gnomon run --accept-rollback` accepts that."""
+
+
+class MovedLogError(StoreError):
+    """The log goes on in another store, or not all of it has arrived in this one. Do what the message says."""
 
 
 class ConflictError(StoreError):

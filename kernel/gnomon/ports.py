@@ -174,6 +174,13 @@ class Store(ABC):
         """Delete late ends, which have been recorded."""
         return
 
+    async def waiting_orders(self) -> int:
+        """Return how many orders were accepted and wait for a kernel to lead: a log is not moved while there are any.
+
+        Those whose senders wait do not count, because these learn that no kernel leads. 0 by default.
+        """
+        return 0
+
     async def holder(self) -> LogHolder | None:
         """Return the kernel that leads, None where nobody does; watched until it is known whether it is alive.
 

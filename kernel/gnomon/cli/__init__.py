@@ -19,7 +19,7 @@ import click
 from gnomon.cli.input.utf8 import with_checked_text
 from gnomon.cli.output.console import echo
 from gnomon.cli.output.standard_streams import repair_standard_streams
-from gnomon.errors import ConfigError, GnomonError, RolledBackError
+from gnomon.errors import ConfigError, GnomonError, MovedLogError, RolledBackError
 from gnomon.safe_text import safe_repr, safe_str, type_name
 from gnomon.text import close_match
 
@@ -45,6 +45,7 @@ COMMANDS = {
     "takeover": "End the term of a kernel that no longer responds.",
     "cancel": "Request that a run stops.",
     "import": "Write the jobs of another scheduler as jobs of a config.",
+    "log": "Move a log to another store, or copy it, through a file.",
     "reload": "Make the running kernel read its config again.",
     "status": "Show which kernels run, and whether everything is well.",
     "workers": "List the workers elsewhere that run bodies, and their queues.",
@@ -107,7 +108,7 @@ class Commands(click.Group):
 
 def exit_code_of(exc: GnomonError) -> int:
     """Return the exit code for an error: 2 where a supervisor that tries again would fail again, else 1."""
-    return EXIT_USAGE if isinstance(exc, ConfigError | RolledBackError) else EXIT_FAILURE
+    return EXIT_USAGE if isinstance(exc, ConfigError | RolledBackError | MovedLogError) else EXIT_FAILURE
 
 
 def _plugin_commands() -> dict[str, EntryPoint]:
