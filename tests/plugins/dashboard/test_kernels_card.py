@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import expect
 
+from axe import violations
 from gnomon_sqlite import SqliteStore
 
 OTHER = """
@@ -88,8 +88,7 @@ async def test_the_card_says_that_nobody_leads_also_on_a_phone(
             "document.querySelector('dialog[open]').scrollWidth - document.querySelector('dialog[open]').clientWidth"
         )
         assert overflow <= 0
-        found = await Axe().run(window.page, options={"resultTypes": ["violations"]})
-        assert [one["id"] for one in found.response["violations"]] == []
+        assert await violations(window) == []
         kernel = {"id": "1", "node": "far", "pid": 7, "role": "follower", "lag": 1200, "lag_s": 9.0, "problem": "slow"}
         times = {"since": "2026-11-29T10:00:00Z", "seen": "2026-11-29T10:00:00Z", "position": 1, "state": "degraded"}
         leads = {"role": "leader", "problem": None, "seen": "2026-11-29T10:00:40Z", "lag_s": 0.0}
