@@ -28,7 +28,8 @@ class JobFilters(msgspec.Struct, kw_only=True, frozen=True):
     """`q` searches ids, names and descriptions, ignoring case. `owner` and `origin` are those of jobs at run time.
 
     `query` has filters in one text, such as `tag:etl status:failing`, and `sort` is the order: by id, schedule, next
-    fire or last run, with a minus for the descending one; jobs without one come last.
+    fire or last run, with a minus for the descending one; jobs without one come last. With `first`, only so many jobs
+    are listed, from the beginning of that order.
 
     With `fields`, each job has its `id` and these fields only, which takes fewer bytes. One of them may be `recent`:
     its newest runs, as many as the parameter `recent` says.
@@ -44,6 +45,7 @@ class JobFilters(msgspec.Struct, kw_only=True, frozen=True):
     owner: Text | None = None
     query: QueryText | None = None
     sort: JobSort | None = None
+    first: Annotated[int, Meta(ge=1, le=10_000)] | None = None
 
     def __post_init__(self) -> None:
         """Refuse fields that no job has."""
@@ -144,6 +146,7 @@ async def list_jobs(request: web.Request, query: JobFilters) -> list[JobSummary]
         views = await matching(request, views, query.query)
     if query.sort is not None:
         views = await in_order(request, views, query.sort)
+    views = views[: query.first]
     if not query.fields:
         return await summaries(request, views)
     return await chosen_fields(request, views, query.fields, query.recent)  # type: ignore[return-value]  # parts of them

@@ -125,3 +125,20 @@ async def test_what_the_page_does_not_hold_is_requested(open_page: Any, serve: A
     await page.wait_for_url("**/runs?job_id=job-0003")
     await expect(page.locator("tr[data-row]")).to_have_count(1)
     await expect(page.locator("datalist option")).to_have_count(450)
+
+
+async def test_the_jobs_that_fire_next_are_those_of_the_server_whatever_the_page_holds(
+    open_page: Any, serve: Any
+) -> None:
+    soon = [Job(id=f"soon-{n}", name=f"Soon {n}", func=works, every=Duration(minutes=5 + n)) for n in range(9)]
+    busy = [Job(id=f"busy-{n:03}", func=works, every=Duration(days=9)) for n in range(210)]
+    served = await serve(*busy, *soon)
+    failed = [await served.kernel.trigger(job.id, kwargs={"fails": True}) for job in busy]
+    await served.kernel.wait_many([one.execution.id for one in failed])
+    window = await open_page(served.url, "/")
+    coming = window.page.get_by_role("region", name="Coming up").locator("li a")
+
+    await expect(coming).to_have_text([f"Soon {n}" for n in range(7)])  # the snapshot holds the failing ones
+    await served.kernel.pause("soon-0", actor="ann")
+    await served.kernel.pause("soon-3", actor="ann")
+    await expect(coming).to_have_text([f"Soon {n}" for n in (1, 2, 4, 5, 6, 7, 8)])

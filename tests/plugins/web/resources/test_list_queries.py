@@ -85,6 +85,7 @@ async def test_pages_of_a_sorted_list_continue_by_cursor(serve: Any) -> None:
         ("jobs", "query=status:success", "query", "at character 8: expected one of active, paused, running, failing"),
         ("jobs", "query=late%3E1m", "query", "at character 1: there is no key 'late'"),
         ("jobs", "sort=size", "sort", "expected one of job, schedule, next, last"),
+        ("jobs", "first=0", "first", ">= 1"),
         ("query-suggestions", "list=alerts", "list", "expected one of runs, jobs"),
     ],
 )
@@ -116,6 +117,7 @@ async def test_a_query_asks_for_jobs_and_a_sort_orders_them(serve: Any) -> None:
         assert await found(ask, jobs, sort="-job", fields="name") == ["report", "etl.hourly", "etl.daily"]
         assert await found(ask, jobs, sort="-last") == ["etl.daily", "etl.hourly", "report"]
         assert await found(ask, jobs, sort="next") == ["etl.hourly", "etl.daily", "report"]
+        assert await found(ask, jobs, sort="next", first="2") == ["etl.hourly", "etl.daily"]
         assert (await found(ask, jobs, sort="schedule"))[-1] == "etl.daily"
 
 

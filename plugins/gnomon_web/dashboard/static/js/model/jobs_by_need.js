@@ -34,6 +34,10 @@ function requestJobs() {
 }
 
 store.missingJobs.want = want;
+for (const id of store.missingJobs.early) want(id);
+
+/** Hold jobs of a list; others are requested when they are shown. */
+export const holdJobs = store.addJobs;
 
 /** @type {ReturnType<typeof signal<{ lines: JobLine[], error: Error | null, loading: boolean }>>} */
 const roster = signal({ lines: [], error: null, loading: false });

@@ -54,8 +54,8 @@ export const waitingCount = computed(() => activeIds.value.length - runningIds.v
 /** Whether the page holds all jobs. */
 export const hasAllJobs = computed(() => jobIds.value.length >= jobTotals.value.jobs);
 
-/** Set by the module that requests jobs which the page does not hold. @type {{ want: (id: string) => void }} */
-export const missingJobs = { want: () => {} };
+/** `want` is set by the module that requests jobs which the page does not hold; those wanted until then are kept. @type {{ early: Set<string>, want: (id: string) => void }} */
+export const missingJobs = { early: new Set(), want: (id) => void missingJobs.early.add(id) };
 
 /** A job; one that the page does not hold yet is requested, and null until it is there. @param {string} id @returns {Job | null} */
 export function jobOf(id) {

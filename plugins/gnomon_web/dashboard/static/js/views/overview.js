@@ -25,6 +25,7 @@ const MOST_ALERTS = 4;
 const HOUR = 3_600_000;
 const WINDOWS = /** @type {Record<string, number>} */ ({ '1h': HOUR, '6h': 6 * HOUR, '24h': 24 * HOUR, '7d': 168 * HOUR, '30d': 720 * HOUR });
 const AHEAD = 0.08; // share of the window after now
+const MOST_COMING = 7;
 
 const firstVisit = lazily(() => import('./first_visit.js').then((found) => found.firstVisit));
 
@@ -60,7 +61,7 @@ function counters() {
 }
 
 function runningNow() {
-  const next = computed(() => upcoming()[0]);
+  const next = computed(() => upcoming.value[0]);
   const unfinished = computed(() => store.runningCount.value + store.waitingCount.value);
   return panel(t('running.now'), [
     each(h('div', { class: 'running-list' }), () => store.activeIds.value.slice(0, MOST_ROWS), runningRow),
@@ -93,22 +94,27 @@ function runningRow(id) {
   ]);
 }
 
-const upcoming = () =>
+/** Active jobs that the page holds, those that fire next first. */
+const upcoming = computed(() =>
   store.jobIds.value
-    .map((id) => store.jobOf(id))
-    .filter((job) => job !== null && !job.paused && job.next_run_time !== null)
-    .sort((a, b) => Date.parse(/** @type {any} */ (a).next_run_time) - Date.parse(/** @type {any} */ (b).next_run_time))
-    .map((job) => /** @type {store.Job} */ (job));
+    .map((id) => /** @type {store.Job} */ (store.jobOf(id)))
+    .filter((job) => job && !job.paused && job.next_run_time)
+    .sort((a, b) => fireOf(a) - fireOf(b)));
+const fireOf = (/** @type {store.Job | undefined} */ job) => (job ? Date.parse(job.next_run_time ?? '') : Infinity);
 
 function comingUp() {
   const paused = computed(() => store.jobTotals.value.paused);
+  effect(() => {
+    const [until, snapshot] = [fireOf(upcoming.value[MOST_COMING - 1]), store.generation.value];
+    if (!store.hasAllJobs.value) import('../model/many_jobs.js').then((found) => found.holdNextFires(until, snapshot));
+  });
   return panel(t('coming'), [
-    each(h('ol', { class: 'coming-up' }), () => upcoming().slice(0, 7).map((job) => job.id), (id) =>
+    each(h('ol', { class: 'coming-up' }), () => upcoming.value.slice(0, MOST_COMING).map((job) => job.id), (id) =>
       h('li', { 'data-row': '', ref: subject(() => ofJob(store.jobOf(id))) }, [
         h('a', { href: address(`/jobs/${encodeURIComponent(id)}`), 'data-open': '' }, () => store.jobName(id)),
         h('span', { class: 'num' }, () => (store.jobOf(id)?.next_run_time ? moment(store.jobOf(id)?.next_run_time, relative) : '–')),
       ])),
-    () => upcoming().length === 0 && empty(t('coming.none')),
+    () => upcoming.value.length === 0 && empty(t('coming.none')),
     () => paused.value > 0 && h('p', { class: 'foot' }, icon('paused'), h('a', { href: address('/jobs', { status: 'paused' }) }, t('coming.paused', { n: paused.value }))),
   ]);
 }
