@@ -18,6 +18,7 @@ from gnomon.client.job_definitions import DefinitionCalls
 from gnomon.client.patience import seconds_of
 from gnomon.client.session import Session, segment
 from gnomon.client.statistics import StatisticsCalls
+from gnomon.client.wall_links import WallLinkCalls
 from gnomon.domain import codec
 from gnomon.domain.body_sample import BodySample
 from gnomon.domain.bulk_acts import ActOutcome, JobSelection, RunSelection
@@ -40,7 +41,7 @@ LOG_POLL_S = 0.5
 
 
 @checked_methods
-class Client(AlertCalls, DefinitionCalls, ExplanationCalls, StatisticsCalls):
+class Client(AlertCalls, DefinitionCalls, ExplanationCalls, StatisticsCalls, WallLinkCalls):
     """A kernel at `url` (base path included), accessed with `token`. Use it as `async with Client(...) as client:`.
 
     While the server is away, requests are repeated for up to `patience`, a timedelta or seconds; repeating one never

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -10,6 +9,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from gnomon.wire.problems import UNKNOWN_SESSION
+from gnomon.wire.wall_links import MadeWallLink, WallLink
 from gnomon_web.app_keys import AUTHENTICATOR, IDENTITY, actor_of
 from gnomon_web.auth.sessions import Session
 from gnomon_web.errors import ApiError, culprit
@@ -23,33 +23,6 @@ class NewWallLink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: NameText
     days: Annotated[int, Meta(ge=1, le=366)] = 90
-
-
-class WallLink(msgspec.Struct, kw_only=True):
-    """A wall link that is open: its id is not a secret. `creator` made it, at `address`."""
-
-    id: str
-    name: str
-    creator: str
-    address: str
-    begun: datetime
-    expires: datetime
-
-    @classmethod
-    def of(cls, session: Session) -> WallLink:
-        """Return what may be shown of a link."""
-        return cls(**{name: getattr(session, name) for name in cls.__struct_fields__})
-
-
-class MadeWallLink(msgspec.Struct, kw_only=True):
-    """A new link, whose `secret` is shown this once.
-
-    Anyone who has it sees the wall. It belongs into the fragment of an address, as in `/?wall=1#k=SECRET`, which
-    browsers do not send.
-    """
-
-    link: WallLink
-    secret: str
 
 
 def routes() -> list[Route]:
@@ -67,13 +40,13 @@ async def list_wall_links(request: web.Request) -> list[WallLink]:
     """List the wall links that the sender has made, or all of them for an admin; newest first."""
     authenticator = request.app[AUTHENTICATOR]
     await authenticator.sessions.read()
-    return [WallLink.of(session) for session in authenticator.open_logins() if _may_see(request, session)]
+    return [_shown(session) for session in authenticator.open_logins() if _may_see(request, session)]
 
 
 async def make_wall_link(request: web.Request, body: NewWallLink) -> MadeWallLink:
     """Make a link with which a screen sees the wall, and nothing else, until it ends or is revoked."""
     made = await request.app[AUTHENTICATOR].make_link(request[IDENTITY], body.name, body.days, request)
-    return MadeWallLink(link=WallLink.of(made.session), secret=made.value)
+    return MadeWallLink(link=_shown(made.session), secret=made.value)
 
 
 async def end_wall_link(request: web.Request, link_id: str) -> WallLink:
@@ -84,7 +57,11 @@ async def end_wall_link(request: web.Request, link_id: str) -> WallLink:
     if not ended:
         detail = f"no open wall link of yours has the id {link_id!r}; `GET /wall-links` lists them"
         raise ApiError(UNKNOWN_SESSION, detail, errors=[culprit("path", "link_id", detail)])
-    return WallLink.of(ended[0])
+    return _shown(ended[0])
+
+
+def _shown(session: Session) -> WallLink:
+    return WallLink(**{name: getattr(session, name) for name in WallLink.__struct_fields__})
 
 
 def _may_see(request: web.Request, session: Session) -> bool:

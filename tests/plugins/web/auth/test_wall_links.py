@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from click.testing import CliRunner
 
+from gnomon.cli import main
 from gnomon.conversion import Secret
 from gnomon.domain.records import ActionQuery
 from gnomon_sqlite.store import SqliteStore
@@ -180,3 +184,34 @@ async def test_a_server_without_tokens_needs_no_links(serve: Any) -> None:
 
     assert (refused.status, wrong.status) == (403, 422)
     assert "open /?wall" in refused.json["detail"]
+
+
+async def test_the_command_line_makes_lists_and_revokes_links(
+    serve: Any, secrets: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(tick, guarded=True) as ask:
+        monkeypatch.setenv("GNOMON_TOKEN", secrets["operator"])
+        monkeypatch.setenv("GNOMON_URL", ask.web.url)
+
+        async def gnomon(*arguments: str) -> Any:
+            return await asyncio.to_thread(CliRunner().invoke, main, ["wall", *arguments])
+
+        link = (await gnomon("make", "hall", "--days", "7")).output.strip()
+        address, _, secret = link.partition("/?wall=1#k=")
+        browser = await screen(ask, secret)
+        [listed] = json.loads((await gnomon("--json")).output)
+        table = (await gnomon()).output
+        seen = await reads(ask, browser)
+        revoked = await gnomon("revoke", listed["id"])
+        again = await gnomon("revoke", listed["id"])
+        rest = (await gnomon()).output
+        refused = await asyncio.to_thread(CliRunner().invoke, main, ["wall"], env={"GNOMON_URL": None})
+
+        assert (seen, await reads(ask, browser)) == (200, 401)
+        assert address == ask.web.url
+    assert (listed["name"], listed["creator"]) == ("wall hall", "operator")
+    assert listed["id"] in table
+    assert (revoked.exit_code, again.exit_code, refused.exit_code) == (0, 1, 2)
+    assert "no open wall link of yours" in again.output
+    assert "no link is open" in rest
+    assert "name it with --url" in refused.output
