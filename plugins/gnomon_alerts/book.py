@@ -159,6 +159,7 @@ def _opened(book: Book, event: AlertOpened) -> What | None:
         last_execution=last,
         count=event.count,
         backdated=event.backdated,
+        said=event.said,
     )
     return "opened"
 
@@ -167,7 +168,7 @@ def _repeated(book: Book, event: AlertRepeated) -> What | None:
     alert = _open_alert(book, event)
     if alert is None or event.count <= alert.count:
         return None
-    alert.count, alert.last_at, alert.message = event.count, event.last, event.message
+    alert.count, alert.last_at, alert.message, alert.said = event.count, event.last, event.message, event.said
     alert.last_execution = event.execution_id or alert.last_execution
     if alert.acknowledgement is not None and alert.acknowledgement.until_next:
         alert.acknowledgement = None

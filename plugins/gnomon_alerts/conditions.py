@@ -11,10 +11,12 @@ from typing import Final
 import msgspec
 
 from gnomon.domain.alert_events import Resolution
+from gnomon.domain.statement import Statement, state
 from gnomon.durations import Duration
 from gnomon_alerts.job_facts import JobFacts, RunFacts, Streak
 from gnomon_alerts.rules import Setting
 from gnomon_alerts.watch import Watch
+from gnomon_alerts.wording import words
 
 ENOUGH_RUNS = 10
 """Successes from which on it is known how long a job usually takes."""
@@ -30,6 +32,7 @@ WHY: Final[Mapping[str, Resolution]] = {
     "late_start": "ran",
     "too_long": "ended",
     "silent": "ended",
+    "lingering": "ended",
 }
 """Why an alert of a kind ends; the others recover."""
 
@@ -41,10 +44,15 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     opener: str
     since: datetime
     last_at: datetime
-    message: str
+    said: Statement
     count: int = 1
     first: str | None = None
     last: str | None = None
+
+    @property
+    def message(self) -> str:
+        """The English sentence about it."""
+        return words(self.said)
 
     def alert_id(self, rule: str, job_id: str, subject: str = "") -> str:
         """Return the id of the alert: the same in every process and after every restart."""
@@ -73,13 +81,13 @@ def _lost(job: JobFacts, setting: Setting, _watch: Watch, _now: datetime) -> Fin
 def _of_streak(streak: Streak | None, setting: Setting, verb: str) -> Finding | None:
     if streak is None or streak.count < setting.after:
         return None
-    times = "" if streak.count == 1 else f" {streak.count} times in a row"
+    code = verb if streak.count == 1 else f"{verb}_again"
     return Finding(
         kind=setting.kind,
         opener=streak.first,
         since=streak.first_at,
         last_at=streak.last_at,
-        message=f"{verb}{times}: {streak.text}",
+        said=state(code, count=streak.count, text=streak.text),
         count=streak.count,
         first=streak.first,
         last=streak.last,
@@ -90,21 +98,22 @@ def _missed(job: JobFacts, setting: Setting, _watch: Watch, now: datetime) -> Fi
     if not job.exists or job.is_paused:
         return None
     streaks = [
-        streak
+        (streak, reason)
         for reason, streak in job.missing.items()
         if reason in setting.reasons and (reason != "downtime" or now >= streak.noted + SETTLE)
     ]
-    count = sum(streak.count for streak in streaks)
+    count = sum(streak.count for streak, _ in streaks)
     if not streaks or count < setting.after:
         return None
-    first, last = min(streaks, key=lambda one: one.first_at), max(streaks, key=lambda one: one.noted)
-    fires = "a fire" if count == 1 else f"{count} fires in a row"
+    first, _ = min(streaks, key=lambda one: one[0].first_at)
+    last, reason = max(streaks, key=lambda one: one[0].noted)
+    code = "missed" if count == 1 else "missed_again"
     return Finding(
         kind=setting.kind,
         opener=first.first,
         since=first.first_at,
         last_at=last.last_at,
-        message=f"missed {fires}: {last.text}",
+        said=state(code, count=count, text=last.text, reason=reason),
         count=count,
         first=first.first,
         last=last.last,
@@ -119,7 +128,7 @@ def _late_start(job: JobFacts, setting: Setting, watch: Watch, now: datetime) ->
         if run.started is None and not run.is_backfill
     }
     late = {one: due for one, due in late.items() if now - due >= limit}
-    return _of_runs(late, limit, f"has not started {limit} after it was due", setting)
+    return _of_runs(late, limit, state("late_start", limit_s=limit.total_seconds()), setting)
 
 
 def _too_long(job: JobFacts, setting: Setting, _watch: Watch, now: datetime) -> Finding | None:
@@ -128,8 +137,8 @@ def _too_long(job: JobFacts, setting: Setting, _watch: Watch, now: datetime) -> 
         return None
     begun = {one: run.started for one, run in _bodies(job).items() if run.started is not None}
     long = {one: started for one, started in begun.items() if now - started >= limit}
-    usual = Duration(seconds=round(_p95(job.durations)))
-    return _of_runs(long, limit, f"runs for longer than {_rounded(limit)}; 95 % take up to {usual}", setting)
+    said = state("too_long", limit_s=round(limit.total_seconds()), usual_s=round(_p95(job.durations)))
+    return _of_runs(long, limit, said, setting)
 
 
 def longest_usual(job: JobFacts, setting: Setting) -> timedelta | None:
@@ -144,10 +153,17 @@ def _silent(job: JobFacts, setting: Setting, _watch: Watch, _now: datetime) -> F
     silent = {one: run.silent_at for one, run in job.runs.items() if run.silent_at is not None}
     if not silent:
         return None
-    return _of_runs(silent, timedelta(), job.runs[next(iter(silent))].silent_text, setting)
+    text = job.runs[next(iter(silent))].silent_text
+    return _of_runs(silent, timedelta(), state("silent", text=text), setting)
 
 
-def _of_runs(moments: Mapping[str, datetime], limit: timedelta, message: str, setting: Setting) -> Finding | None:
+def _lingering(job: JobFacts, setting: Setting, _watch: Watch, now: datetime) -> Finding | None:
+    limit = setting.limit or Duration()
+    left = {one: since for one, since in job.lingering.items() if now - since >= limit}
+    return _of_runs(left, limit, state("lingering", limit_s=limit.total_seconds()), setting)
+
+
+def _of_runs(moments: Mapping[str, datetime], limit: timedelta, said: Statement, setting: Setting) -> Finding | None:
     """Return a finding about runs, by the moments from which each has `limit`."""
     if not moments:
         return None
@@ -158,7 +174,7 @@ def _of_runs(moments: Mapping[str, datetime], limit: timedelta, message: str, se
         opener=first,
         since=moments[first] + limit,
         last_at=moments[last] + limit,
-        message=message if not others else f"{len(moments)} runs: {message}",
+        said=said if not others else state("several", count=len(moments), what=said),
         count=len(moments),
         first=first,
         last=last,
@@ -174,13 +190,13 @@ def _no_success(job: JobFacts, setting: Setting, watch: Watch, now: datetime) ->
     settled = (watch.term_since or since) + min(limit, LONGEST_SETTLE)
     if now < max(due, settled):
         return None
-    last = f"the last one was at {job.last_success:%Y-%m-%d %H:%M} UTC" if job.last_success else "there was none yet"
+    code = "no_success" if job.last_success else "no_success_yet"
     return Finding(
         kind=setting.kind,
         opener=since.isoformat(),
         since=due,
         last_at=due,
-        message=f"no success for {limit}: {last}",
+        said=state(code, limit_s=limit.total_seconds(), last_at=job.last_success),
     )
 
 
@@ -192,7 +208,7 @@ def _unscheduled(job: JobFacts, setting: Setting, _watch: Watch, _now: datetime)
         opener=job.paused_at.isoformat(),
         since=job.paused_at,
         last_at=job.paused_at,
-        message=f"is not scheduled any more: {job.problem}",
+        said=state("unscheduled", text=job.problem),
     )
 
 
@@ -204,10 +220,6 @@ def _p95(durations: list[float]) -> float:
     return sorted(durations)[math.ceil(0.95 * len(durations)) - 1]
 
 
-def _rounded(span: timedelta) -> Duration:
-    return Duration(seconds=round(span.total_seconds()))
-
-
 _CONDITIONS: Final[dict[str, Callable[[JobFacts, Setting, Watch, datetime], Finding | None]]] = {
     "failed": _failed,
     "lost": _lost,
@@ -215,6 +227,7 @@ _CONDITIONS: Final[dict[str, Callable[[JobFacts, Setting, Watch, datetime], Find
     "late_start": _late_start,
     "too_long": _too_long,
     "silent": _silent,
+    "lingering": _lingering,
     "no_success": _no_success,
     "unscheduled": _unscheduled,
 }

@@ -124,6 +124,17 @@ class Detector:
                 self._decide_after(event, job)
         return changes
 
+    def note_lingering(self, runs: Mapping[str, str], now: datetime) -> None:
+        """Note the runs, each with its job, whose code goes on after their end, as the kernel that leads sees it."""
+        for job_id, job in self._jobs.items():
+            if job.lingering:
+                job.lingering = {run: since for run, since in job.lingering.items() if runs.get(run) == job_id}
+                self._busy.add(job_id)
+        for run, job_id in runs.items():
+            if (known := self._jobs.get(job_id)) is not None:
+                known.lingering.setdefault(run, now)
+                self._busy.add(job_id)
+
     def look(self, now: datetime) -> None:
         """Decide what the time alone decides: runs that have not begun or go on, and successes that did not come."""
         self._now(now)

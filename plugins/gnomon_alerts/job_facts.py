@@ -74,7 +74,8 @@ class RunFacts(msgspec.Struct):
 class JobFacts(msgspec.Struct):
     """A job and its runs. `watched_since` is when it was added, or resumed; `option` is its key `alerts`.
 
-    `missing` are the fires that did not run since the last run, by reason.
+    `missing` are the fires that did not run since the last run, by reason. `lingering` is not from the log: the runs
+    that have ended and whose code goes on, with the time since which the kernel that leads has seen that.
     """
 
     exists: bool = False
@@ -94,13 +95,13 @@ class JobFacts(msgspec.Struct):
     awaiting: dict[str, Failure] = {}
     durations: list[float] = []
     runs: dict[str, RunFacts] = {}
+    lingering: dict[str, datetime] = {}
 
     @property
     def is_calm(self) -> bool:
         """Whether nothing has happened that an alert could be about, besides the time that runs take."""
-        return not (self.failing or self.lost or self.missing or self.problem or self.awaiting) and not any(
-            run.silent_at for run in self.runs.values()
-        )
+        facts = (self.failing, self.lost, self.missing, self.problem, self.awaiting, self.lingering)
+        return not any(facts) and not any(run.silent_at for run in self.runs.values())
 
     def confirm_failures(self, now: datetime) -> bool:
         """Count failures whose retry did not come; return whether there was one."""

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from gnomon import GnomonError, Health, KernelApi
 from gnomon.domain.kernel_health import NEEDS_ATTENTION
+from gnomon.domain.statement import Statement, state
 from gnomon.durations import Duration
 from gnomon.logs import get_logger
 from gnomon.wire.alerts import Alert
@@ -29,7 +30,7 @@ class PartWatch:
 
     def __init__(self) -> None:
         self._since: dict[tuple[Kind, str], datetime] = {}
-        self._leaderless: tuple[datetime, str] | None = None
+        self._leaderless: tuple[datetime, Statement] | None = None
         self._queues_at = float("-inf")
 
     async def look(self, kernel: KernelApi, detector: Detector, now: datetime) -> None:
@@ -48,7 +49,8 @@ class PartWatch:
             return
         pause_s = WORKERS_PAUSE_S if view.queues or view.workers else NO_WORKERS_PAUSE_S
         self._queues_at = kernel.clock.monotonic() + pause_s
-        queues = {f"{one.runner}:{one.name}": one.problem for one in view.queues if one.problem is not None}
+        troubled = ((f"{one.runner}:{one.name}", one.problem) for one in view.queues)
+        queues = {name: state("part", text=problem) for name, problem in troubled if problem is not None}
         self._decide(detector, "queue", queues, now)
 
     def follow(self, health: Health, now: datetime) -> None:
@@ -57,7 +59,7 @@ class PartWatch:
         if problem is None:
             self._leaderless = None
         elif self._leaderless is None:
-            self._leaderless = now, problem
+            self._leaderless = now, state("part", text=problem)
 
     def leaderless(self, rules: Rules, now: datetime) -> Alert | None:
         """Return the alert that no kernel leads, which nobody can record now; None where one does."""
@@ -73,6 +75,7 @@ class PartWatch:
             job_id="",
             subject=LEADER,
             message=found.message,
+            said=found.said,
             since=found.since,
             opened_at=now,
             last_at=now,
@@ -82,10 +85,10 @@ class PartWatch:
         setting = rules.of_part("leader")
         if self._leaderless is None or not setting.enabled:
             return None
-        since, problem = self._leaderless
+        since, said = self._leaderless
         if now - since < (setting.limit or Duration()):
             return None
-        return Finding(kind="leader", opener=since.isoformat(), since=since, last_at=now, message=problem)
+        return Finding(kind="leader", opener=since.isoformat(), since=since, last_at=now, said=said)
 
     def _report_leader(self, detector: Detector, now: datetime) -> None:
         """Record that no kernel led until this one did: an alert that has ended."""
@@ -95,32 +98,33 @@ class PartWatch:
             detector.observe("leader", {LEADER: found}, [LEADER])
         detector.observe("leader", {}, [])
 
-    def _decide(self, detector: Detector, kind: Kind, troubles: Mapping[str, str], now: datetime) -> None:
+    def _decide(self, detector: Detector, kind: Kind, troubles: Mapping[str, Statement], now: datetime) -> None:
         for key in [one for one in self._since if one[0] == kind and one[1] not in troubles]:
             del self._since[key]
         limit = detector.rules.of_part(kind).limit or Duration()
         found = {}
-        for subject, text in troubles.items():
+        for subject, said in troubles.items():
             since = self._since.setdefault((kind, subject), now)
             if now - since >= limit - timedelta(microseconds=1):
-                found[subject] = Finding(kind=kind, opener=since.isoformat(), since=since, last_at=now, message=text)
+                found[subject] = Finding(kind=kind, opener=since.isoformat(), since=since, last_at=now, said=said)
         detector.observe(kind, found, troubles)
 
 
-def _kernels(health: Health) -> dict[str, str]:
+def _kernels(health: Health) -> dict[str, Statement]:
     own = {component: text for component, text in health.problems.items() if not component.startswith("plugin ")}
-    return {component: text for component, text in own.items() if component not in OF_OTHERS}
+    return {component: state("part", text=text) for component, text in own.items() if component not in OF_OTHERS}
 
 
-def _stores(health: Health) -> dict[str, str]:
+def _stores(health: Health) -> dict[str, Statement]:
     if health.store_state == "healthy":
         return {}
-    return {health.store: f"the store is {health.store_state}: {health.store_problem or 'it says nothing more'}"}
+    code = "store" if health.store_problem else "store_quiet"
+    return {health.store: state(code, state=health.store_state, text=health.store_problem)}
 
 
-def _plugins(health: Health) -> dict[str, str]:
+def _plugins(health: Health) -> dict[str, Statement]:
     return {
-        one.name: f"the plugin is {one.state}: {one.problem or f'{one.lag:,} events behind'}"
+        one.name: state("plugin" if one.problem else "plugin_behind", state=one.state, text=one.problem, lag=one.lag)
         for one in health.plugins
         if one.state in NEEDS_ATTENTION
     }

@@ -327,6 +327,7 @@ class AlertsPlugin:
             return
         if is_look:
             with self._lock:
+                self._detector.note_lingering(health.lingering, now)
                 self._detector.look(now)
             await self._parts.look(kernel, self._detector, now)
         with self._lock:

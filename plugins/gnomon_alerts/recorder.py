@@ -59,6 +59,7 @@ def _opened(opening: Opening) -> dict[str, Any]:
         "subject": opening.subject,
         "since": _utc(finding.since),
         "message": finding.message,
+        "said": finding.said,
         "execution_id": finding.first,
         "last_execution_id": finding.last if finding.last != finding.first else None,
         "count": finding.count,
@@ -71,6 +72,7 @@ def _repeated(finding: Finding) -> dict[str, Any]:
         "count": finding.count,
         "last": _utc(finding.last_at),
         "message": finding.message,
+        "said": finding.said,
         "execution_id": finding.last,
     }
 

@@ -26,6 +26,7 @@ Kind = Literal[
     "too_long",
     "no_success",
     "silent",
+    "lingering",
     "unscheduled",
     "store",
     "plugin",
@@ -34,9 +35,9 @@ Kind = Literal[
     "leader",
 ]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-OF_JOBS: Final = frozenset(KINDS[:8])
+OF_JOBS: Final = frozenset(KINDS[:9])
 """Kinds of alerts about jobs; the others are about parts of the deployment."""
-LIMITED: Final = frozenset(KINDS[8:]) | {"late_start", "no_success", "too_long"}
+LIMITED: Final = frozenset(KINDS[9:]) | {"late_start", "lingering", "no_success", "too_long"}
 """Kinds whose rules have a `limit`."""
 
 
@@ -114,6 +115,7 @@ DEFAULTS: Final[Mapping[str, Setting]] = {
         Setting(kind="too_long", name="too_long", severity="warning", limit=Duration(minutes=1)),
         Setting(kind="no_success", name="no_success", severity="error", enabled=False),
         Setting(kind="silent", name="silent", severity="warning"),
+        Setting(kind="lingering", name="lingering", severity="warning", limit=Duration(minutes=1)),
         Setting(kind="unscheduled", name="unscheduled", severity="error"),
         Setting(kind="store", name="store", severity="critical", limit=Duration(minutes=1)),
         Setting(kind="plugin", name="plugin", severity="warning", limit=Duration(minutes=1)),

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final, Literal, get_args
 
 from gnomon.domain.event_base import KernelEvent
+from gnomon.domain.statement import Statement
 
 Severity = Literal["info", "warning", "error", "critical"]
 RANK: Final[dict[str, int]] = {name: rank for rank, name in enumerate(get_args(Severity))}
@@ -26,7 +27,7 @@ class AlertEvent(KernelEvent, frozen=True, kw_only=True):
 
 
 class AlertOpened(AlertEvent, frozen=True, kw_only=True, tag="alert_opened"):
-    """The condition of the rule `rule` is met `since` that moment; `message` is a sentence about it.
+    """The condition of the rule `rule` is met `since` that moment; `message` is a sentence about it, `said` its data.
 
     `kind` is what the rule looks at, such as `failed`. `subject` names a plugin, a queue or another part of the kernel;
     it is empty where the alert is about a job. `count` is how often it has happened, `execution_id` the first run that
@@ -43,6 +44,7 @@ class AlertOpened(AlertEvent, frozen=True, kw_only=True, tag="alert_opened"):
     last_execution_id: str | None = None
     count: int = 1
     backdated: bool = False
+    said: Statement | None = None
 
 
 class AlertRepeated(AlertEvent, frozen=True, kw_only=True, tag="alert_repeated"):
@@ -52,6 +54,7 @@ class AlertRepeated(AlertEvent, frozen=True, kw_only=True, tag="alert_repeated")
     last: datetime
     message: str
     execution_id: str | None = None
+    said: Statement | None = None
 
 
 class AlertAcknowledged(AlertEvent, frozen=True, kw_only=True, tag="alert_acknowledged"):

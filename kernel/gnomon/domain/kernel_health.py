@@ -85,6 +85,9 @@ class Health(msgspec.Struct, frozen=True):
     counts the times when a run blocked the event loop, and `loop_stalled_s` is their sum. `clock_behind_s` is how far
     the clock is behind the newest event of the log.
 
+    `lingering` are the runs, each with its job, that have ended, such as by their timeout, and whose bodies go on: each
+    keeps its slot of the job until its body ends.
+
     `groups` are the groups of jobs that share limits. `hold` is set while an operator holds all fires back.
 
     `role` is what the process does now: it leads, or it follows the process that leads; None before the first term and
@@ -103,6 +106,7 @@ class Health(msgspec.Struct, frozen=True):
     waiting: int
     plugins: list[PluginHealth]
     groups: list[GroupHealth] = []
+    lingering: dict[str, str] = {}
     store_state: JournalState = "healthy"
     store_problem: str | None = None
     problems: dict[str, str] = {}

@@ -66,12 +66,16 @@ def _mutable_fields(event_type: type[Event]) -> tuple[tuple[str, Callable[[Any],
     """Return the fields that hold mutable values, each with the function that copies them."""
     info = inspect.type_info(event_type)
     assert isinstance(info, inspect.StructType)  # noqa: S101 - every event is one
-    # own_value would make dicts of Structs.
-    return tuple(
-        (field.name, list if _is_list_of_immutables(field.type) else own_value)
-        for field in info.fields
-        if not _is_immutable(field.type)
-    )
+    return tuple((field.name, _copier(field.type)) for field in info.fields if not _is_immutable(field.type))
+
+
+def _copier(found: inspect.Type) -> Callable[[Any], Any]:
+    """Return the function that copies the values of a field; own_value alone would make dicts of Structs."""
+    if _is_list_of_immutables(found):
+        return list
+    kinds = found.types if isinstance(found, inspect.UnionType) else (found,)
+    struct = next((kind.cls for kind in kinds if isinstance(kind, inspect.StructType)), None)
+    return own_value if struct is None else lambda value: msgspec.convert(own_value(value), struct)
 
 
 def _is_list_of_immutables(found: inspect.Type) -> bool:

@@ -212,6 +212,11 @@ class Admission:
         lane = self._lanes.get(job_id)
         return list(lane.lingering) if lane is not None else []
 
+    @property
+    def lingering(self) -> dict[str, str]:
+        """The runs that have ended and whose bodies still run, each with its job."""
+        return {run: job_id for job_id, lane in self._lanes.items() for run in lane.lingering}
+
     def waiting_of(self, job_id: str) -> list[Ticket]:
         """Return the tickets of the runs of a job that wait."""
         lane = self._lanes.get(job_id)

@@ -125,6 +125,7 @@ class KernelQueries(KernelComponents):
             running=self._admission.running - queued,
             waiting=self._admission.waiting + self._dependencies.waiting + queued,
             groups=self._admission.groups(),
+            lingering=self._admission.lingering,
             plugins=plugins,
             store_state=store_state,
             store_problem=store_problem,

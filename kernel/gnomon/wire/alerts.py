@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from gnomon.domain.alert_events import Resolution, Severity
+from gnomon.domain.statement import Statement
 from gnomon.errors import GnomonError
 
 AlertState = Literal["firing", "acknowledged", "snoozed", "resolved"]
@@ -47,8 +48,9 @@ class Alert(msgspec.Struct, kw_only=True):
     """An alert at a moment. `job_id` is empty where it is about the part of the kernel that `subject` names.
 
     `count` is how often it has happened, between the runs `first_execution` and `last_execution` where it is about
-    runs. `backdated`: the condition was older than the rule or the plugin when it was found. `position` is that of its
-    newest event in the log.
+    runs. `message` is a sentence in English, and `said` is the same as data, for other languages; null for alerts of
+    older versions. `backdated`: the condition was older than the rule or the plugin when it was found. `position` is
+    that of its newest event in the log.
     """
 
     id: str
@@ -74,6 +76,7 @@ class Alert(msgspec.Struct, kw_only=True):
     note: str | None = None
     backdated: bool = False
     position: int = 0
+    said: Statement | None = None
 
 
 class AlertSelection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

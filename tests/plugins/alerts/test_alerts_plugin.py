@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from gnomon.conversion import convert
 from gnomon.domain.records import ActionQuery
 from gnomon.testing import RecordingStore, VirtualClock, make_job, make_kernel
 from gnomon.testing.histories import NOON, append, failed, job_added
+from gnomon.wire.alerts import Alert
 from gnomon_alerts import AlertsPlugin
 from gnomon_alerts.acts import acknowledgement, resolution, snooze
 from gnomon_sqlite import SqliteStore
@@ -122,6 +124,35 @@ async def test_a_run_that_does_not_end_as_usual_is_an_alert_by_the_clock_alone()
 
     assert not calm
     assert (alert.kind, alert.since) == ("no_success", NOON + HOUR)
+
+
+async def test_code_that_goes_on_after_the_end_of_its_run_is_an_alert_until_it_ends() -> None:
+    clock, plugin, gate = VirtualClock(NOON), configure(), threading.Event()
+
+    def stubborn() -> None:
+        gate.wait()
+
+    def by_kind() -> dict[str, Alert]:
+        return {alert.kind: alert for alert in plugin.alerts()}
+
+    job = make_job(stubborn, timeout=timedelta(minutes=5))
+    async with make_kernel(job, plugins=[plugin], store=RecordingStore(), clock=clock) as kernel:
+        run_id = (await kernel.trigger("stubborn")).execution.id
+        try:
+            await clock.until(lambda: kernel.health().lingering == {run_id: "stubborn"}, step=60)
+            await clock.until(lambda: "lingering" in by_kind(), step=5)
+        finally:
+            gate.set()
+        found = by_kind()
+        await settled(kernel, plugin, lambda: kernel.health().lingering == {})
+        await clock.until(lambda: by_kind()["lingering"].state == "resolved", step=5)
+        ended = by_kind()["lingering"]
+
+    alert = found["lingering"]
+    assert (alert.job_id, alert.first_execution, alert.severity) == ("stubborn", run_id, "warning")
+    assert alert.message == "has ended, but its code goes on for 1m and keeps its slot"
+    assert alert.since >= found["failed"].since + timedelta(minutes=1)
+    assert ended.resolution == "ended"
 
 
 async def test_a_process_that_follows_knows_the_alerts_and_passes_acts_on(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_open_alerts_are_listed_and_fail_a_check(gnomon: Any, tmp_path: Path) ->
     ("options", "code", "said"),
     [
         (["--job", "laod"], 1, "there is no job 'laod'; did you mean 'load'?"),
-        (["--rule", "fialed"], 2, "there is no rule 'fialed'; the rules are failed, kernel, late_start, leader, lost"),
+        (["--rule", "fialed"], 2, "there is no rule 'fialed'; the rules are failed, kernel, late_start, leader"),
         (["--severity", "critical"], 0, ""),
         (["--severity", "warning"], 1, ""),  # and everything above it
     ],

@@ -7,7 +7,11 @@ from typing import Any
 
 from playwright.async_api import expect
 
+from gnomon_alerts import wording as of_alerts
 from gnomon_web.dashboard.assets import build
+
+SENTENCES = of_alerts.TEMPLATES
+"""The sentences that the server words in English, by their codes."""
 
 
 async def test_every_language_has_every_key_with_the_same_placeholders(lab: Any) -> None:
@@ -23,6 +27,33 @@ async def test_every_language_has_every_key_with_the_same_placeholders(lab: Any)
         for key, text in words.items():
             assert text.strip(), (language, key)
             assert set(re.findall(r"\{(\w+)", text)) == set(re.findall(r"\{(\w+)", english[key])), (language, key)
+
+
+async def test_every_sentence_of_the_server_has_words_in_the_other_languages(
+    lab: Any, open_page: Any, day: str
+) -> None:
+    languages = await lab.inside(
+        "Object.fromEntries(await Promise.all(Object.entries(m.SERVER_SENTENCES).map(async ([key, load]) =>"
+        " [key, await load()])))"
+    )
+    assert set(languages) == set(await lab.inside("m.LANGUAGES")) - {"en"}
+    for language, sentences in languages.items():
+        assert {code for code in sentences if "." not in code} == set(SENTENCES), language
+        for code, text in SENTENCES.items():
+            unknown = set(re.findall(r"\{(\w+)", sentences[code])) - set(re.findall(r"\{(\w+)", text))
+            assert unknown <= {"reason"}, (language, code)  # of a missed fire, whose text is English
+
+    late = {"code": "late_start", "values": {"limit_s": 300}}
+    said: Any = {"code": "several", "values": {"count": 3, "what": late}}
+    of_newer_version: Any = {"code": "of a newer version", "values": {}}
+    chinese = await open_page(day, "/alerts", locale="zh-CN")
+    shown = "arg.map((said) => m.saidInWords(said, 'in English'))"
+    assert await chinese.inside(shown, [said, of_newer_version, None]) == [
+        "3 次执行：超过计划时间 5分钟 仍未开始",  # noqa: RUF001 - Chinese has wide colons
+        "in English",
+        "in English",
+    ]
+    assert await lab.inside(shown, [said]) == ["in English"]
 
 
 def written() -> dict[str, str]:

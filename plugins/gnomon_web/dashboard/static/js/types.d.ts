@@ -391,6 +391,12 @@ export interface Lanes {
 export type AlertState = 'firing' | 'acknowledged' | 'snoozed' | 'resolved';
 
 /** An alert as the server judges it. */
+/** A sentence as data: the server words it in English. */
+export interface Statement {
+  code: string;
+  values: Record<string, Statement | string | number>;
+}
+
 export interface Alert {
   id: string;
   rule: string;
@@ -400,6 +406,7 @@ export interface Alert {
   job_id: string;
   subject: string;
   message: string;
+  said?: Statement | null;
   state: AlertState;
   since: string;
   opened_at: string;

@@ -5,6 +5,7 @@ import { readAlertsAgain } from '../model/alert_lists.js';
 import { post } from '../model/api.js';
 import { now } from '../model/clock.js';
 import { t } from '../i18n/index.js';
+import { saidInWords } from '../i18n/said.js';
 import { alertName } from './alert_row.js';
 import { ask } from './dialog.js';
 import { toast } from './toasts.js';
@@ -59,7 +60,7 @@ export const withdraw = (alerts) => takeBack(alerts[0].state === 'snoozed' ? 'sn
 
 /** Which alerts an act is about, if there are several. @param {Alert[]} alerts */
 const names = (alerts) => (alerts.length === 1
-  ? h('p', null, h('strong', null, alertName(alerts[0])), ' ', alerts[0].message)
+  ? h('p', null, h('strong', null, alertName(alerts[0])), ' ', saidInWords(alerts[0].said, alerts[0].message))
   : h('ul', { class: 'names', tabindex: 0 }, alerts.slice(0, MOST_LISTED).map((one) => h('li', null, alertName(one))), alerts.length > MOST_LISTED && h('li', null, t('and.more', { n: alerts.length - MOST_LISTED }))));
 
 const noteField = () => h('label', { class: 'field' }, h('span', null, t('alert.note')), h('input', { name: 'reason', maxlength: 200, autocomplete: 'off' }));

@@ -7,6 +7,7 @@ import { link, may } from '../model/connection_state.js';
 import { clean } from '../model/sanitize.js';
 import * as store from '../model/store.js';
 import { relative, shortMoment } from '../i18n/format.js';
+import { saidInWords } from '../i18n/said.js';
 import { t, withWords, word } from '../i18n/index.js';
 import { componentName, moment, panel, runAddress } from './common.js';
 import { icon } from './icons.js';
@@ -14,7 +15,7 @@ import { ofJob, ofRun, subject } from './menu.js';
 
 /** @typedef {import('../types.d.ts').Alert} Alert */
 
-const GLYPHS = /** @type {Record<string, string>} */ ({ failed: 'failed', lost: 'failed', missed: 'missed', late_start: 'scheduled', too_long: 'scheduled', no_success: 'scheduled', silent: 'alerts', unscheduled: 'paused' });
+const GLYPHS = /** @type {Record<string, string>} */ ({ failed: 'failed', lost: 'failed', missed: 'missed', late_start: 'scheduled', too_long: 'scheduled', no_success: 'scheduled', silent: 'alerts', lingering: 'alerts', unscheduled: 'paused' });
 const LEVELS = /** @type {Record<string, string>} */ ({ critical: 'bad', error: 'bad', warning: 'warn', info: 'running' });
 const MOST_OF_JOB = 20;
 
@@ -46,7 +47,7 @@ function alertRow(read, first, brief) {
         h('a', { href: target, 'data-open': '' }, () => alertName(first)), ' ',
         h('span', { class: 'what' }, word('kind', first.kind), brief ? '' : [' · ', () => word('severity', read().severity)]),
       ]),
-      h('p', { class: 'detail', title: () => clean(read().message) }, () => clean(read().message)),
+      h('p', { class: 'detail', title: () => saidInWords(read().said, read().message) }, () => saidInWords(read().said, read().message)),
       () => (care.value, untracked(() => careOf(read()))),
       !brief && h('p', { class: 'links' }, [
         () => run() && h('a', { href: address(`/runs/${encodeURIComponent(run())}/why`) }, t('why')),

@@ -5,8 +5,8 @@ import { readPreference, savePreference } from '../core/preferences.js';
 import { go } from '../core/router.js';
 import { alertsOf } from '../model/alert_lists.js';
 import { now } from '../model/clock.js';
-import { clean } from '../model/sanitize.js';
 import { t, word } from '../i18n/index.js';
+import { saidInWords } from '../i18n/said.js';
 import { alertName } from './alert_row.js';
 import { icon } from './icons.js';
 import { toast } from './toasts.js';
@@ -42,7 +42,7 @@ function follow(begin) {
     const fresh = (firing.value.value?.alerts ?? []).filter(({ id, opened_at, backdated }) => !told.has(id) && !backdated && Date.parse(opened_at) > begin);
     for (const alert of fresh) told.add(alert.id);
     if (fresh.length > MOST_AT_ONCE) show('alerts', t('notify.many', { n: fresh.length }), '', {});
-    else for (const alert of fresh) show(alert.id, `${alertName(alert)}: ${word('kind', alert.kind)}`, clean(alert.message), { alert: alert.id });
+    else for (const alert of fresh) show(alert.id, `${alertName(alert)}: ${word('kind', alert.kind)}`, saidInWords(alert.said, alert.message), { alert: alert.id });
   });
 }
 

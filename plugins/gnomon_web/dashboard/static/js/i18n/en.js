@@ -69,5 +69,5 @@ export const en = {
   'hide': 'Hide', 'hide.ask': 'Hide this run from lists?', 'hide.text': 'The run no longer appears in lists. The event log is unchanged, and this address keeps working.', 'done.hide': 'Run hidden.',
   'attention.off': 'Alerts are not enabled, so nothing is judged here.', 'attention.on': 'How to enable them', 'attention.quiet': '{n} acknowledged or snoozed', 'alerts.firing': 'alerts firing',
   'ack': 'Acknowledge',
-  'kind.failed': 'Failed', 'kind.lost': 'Lost run', 'kind.missed': 'Missed fires', 'kind.late_start': 'Late start', 'kind.too_long': 'Takes too long', 'kind.no_success': 'No success', 'kind.silent': 'No sign of life', 'kind.unscheduled': 'Cannot run', 'kind.store': 'Store', 'kind.plugin': 'Plugin', 'kind.queue': 'Queue', 'kind.kernel': 'Kernel', 'kind.leader': 'No leader',
+  'kind.failed': 'Failed', 'kind.lost': 'Lost run', 'kind.missed': 'Missed fires', 'kind.late_start': 'Late start', 'kind.too_long': 'Takes too long', 'kind.no_success': 'No success', 'kind.silent': 'No sign of life', 'kind.lingering': 'Code still running', 'kind.unscheduled': 'Cannot run', 'kind.store': 'Store', 'kind.plugin': 'Plugin', 'kind.queue': 'Queue', 'kind.kernel': 'Kernel', 'kind.leader': 'No leader',
 };

@@ -11,6 +11,8 @@ export const CATALOGUES = {
   en: [() => en, () => import('./en_pages.js').then(({ enPages }) => enPages)],
   'zh-CN': [() => import('./zh.js').then(({ zh }) => zh), () => import('./zh_pages.js').then(({ zhPages }) => zhPages)],
 };
+/** Sentences that the server words in English only. @type {Record<string, () => Promise<Words>>} */
+export const SERVER_SENTENCES = { 'zh-CN': () => import('./zh_said.js').then(({ zhSaid }) => zhSaid) };
 export const LANGUAGES = { en: 'English', 'zh-CN': '简体中文' };
 
 const preferred = navigator.languages.some((one) => one.toLowerCase().startsWith('zh')) ? 'zh-CN' : 'en';
@@ -19,6 +21,11 @@ let english = en;
 /** @type {Words} */
 let catalogue = en;
 let parts = 1;
+/** @type {Words} */
+let ownSentences = {};
+
+/** The sentences of the server in the language of the page. */
+export const sentences = () => ownSentences;
 
 /** The language of the page. A change rebuilds the whole page, so texts need no signal of their own. */
 export const language = signal('en');
@@ -28,7 +35,7 @@ const readWords = async (wanted) => Object.assign({}, ...(await Promise.all(CATA
 
 /** @param {string} wanted */
 async function switchTo(wanted) {
-  catalogue = await readWords(wanted);
+  [catalogue, ownSentences] = await Promise.all([readWords(wanted), SERVER_SENTENCES[wanted]?.() ?? {}]);
   language.value = wanted;
 }
 

@@ -11,6 +11,7 @@ import { icon } from '../components/icons.js';
 import { choice, copyButton, empty, failure, moment, panel, runAddress, skeleton } from '../components/common.js';
 import { dateAndTime, fullMoment, number } from '../i18n/format.js';
 import { t, word } from '../i18n/index.js';
+import { saidInWords } from '../i18n/said.js';
 import { lazily } from './lazily.js';
 
 /** @typedef {import('../types.d.ts').Alert} Alert */
@@ -18,7 +19,7 @@ import { lazily } from './lazily.js';
 
 const PAGE_ROWS = 50;
 const STATES = /** @type {const} */ (['open', 'firing', 'acknowledged', 'snoozed', 'resolved']);
-const KINDS = ['failed', 'lost', 'missed', 'late_start', 'too_long', 'no_success', 'silent', 'unscheduled', 'store', 'plugin', 'queue', 'kernel', 'leader'];
+const KINDS = ['failed', 'lost', 'missed', 'late_start', 'too_long', 'no_success', 'silent', 'lingering', 'unscheduled', 'store', 'plugin', 'queue', 'kernel', 'leader'];
 const MANUAL = 'docs/how-to/alerts.md';
 const CONFIG = '[plugins.alerts]';
 
@@ -117,7 +118,7 @@ function changeItem({ what, at, actor, facts }) {
     facts.until && !facts.withdrawn && t('alert.until', { at: fullMoment(facts.until) }),
     facts.until_next && t('alert.until.next'),
     facts.reason,
-    facts.message,
+    facts.message && saidInWords(facts.said, facts.message),
   ].filter(Boolean);
   return h('li', null, [
     h('span', null, h('strong', null, facts.withdrawn ? t(what === 'snoozed' ? 'change.unsnoozed' : 'change.unacknowledged') : word('change', what)), actor && ` · ${clean(actor)}`),

@@ -12,6 +12,7 @@ import { elapsed, progressBar } from '../components/common.js';
 import { icon } from '../components/icons.js';
 import { hourMinute, number, relative, shortMoment, wholeDuration } from '../i18n/format.js';
 import { t } from '../i18n/index.js';
+import { saidInWords } from '../i18n/said.js';
 
 const MOST_ON_WALL = 6; // of each kind, so that they can be read from afar
 const WALL_READ_MS = 30_000;
@@ -84,7 +85,7 @@ const heldName = (id) => store.jobs.get(id)?.value.display_name || store.jobs.ge
 
 /** @param {any} alert */
 const alertLine = (alert) =>
-  h('li', { class: SEVERE[alert.severity] ?? 'failed' }, icon(SEVERE[alert.severity] ?? 'failed'), h('span', { class: 'name' }, clean(alert.job_id ? heldName(alert.job_id) : alert.subject)), h('span', { class: 'what' }, clean(alert.message)));
+  h('li', { class: SEVERE[alert.severity] ?? 'failed' }, icon(SEVERE[alert.severity] ?? 'failed'), h('span', { class: 'name' }, clean(alert.job_id ? heldName(alert.job_id) : alert.subject)), h('span', { class: 'what' }, saidInWords(alert.said, alert.message)));
 
 /** @param {string} id */
 function runLine(id) {
