@@ -11,7 +11,7 @@ What was appended before, when an answer was lost, is recognized event for event
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Final
@@ -21,7 +21,7 @@ import psycopg
 
 from gnomon.domain import codec
 from gnomon.domain.events import Event
-from gnomon.errors import ConflictError
+from gnomon.errors import ConflictError, StoreUnavailableError
 from gnomon.stores import commit_rows
 from gnomon.stores.commit_rows import Newest, Row
 from gnomon_postgres import event_reads
@@ -32,26 +32,19 @@ from gnomon_postgres.stream_ends import StreamEnds
 from gnomon_shared_log.errors import LostEventsError
 from gnomon_shared_log.lease_row import Term
 
-_HAS_ROW_BEFORE: Final = """SELECT FROM {schema}.commits
-        WHERE first = %(before)s AND last = %(before_last)s AND identity = %(identity)s"""
-_HAS_NO_ROW: Final = "SELECT WHERE NOT EXISTS (SELECT FROM {schema}.commits)"
-# The rows are VALUES: as arrays they took the server twice as long, and the driver four times.
-_APPEND: Final = """WITH term AS MATERIALIZED (
-        SELECT FROM {schema}.lease WHERE owner = %(owner)s AND epoch = %(epoch)s FOR KEY SHARE
-    ), before AS MATERIALIZED (
-        BEFORE
-    ), taken AS MATERIALIZED (
-        SELECT id FROM {schema}.live WHERE id = ANY(%(begun)s::text[])
-        UNION ALL SELECT name FROM {schema}.streams WHERE name = ANY(%(begun)s::text[])
-    ), written AS (
-        INSERT INTO {schema}.commits (first, last, earliest, latest, setback, previous, events, checksum, identity)
-        SELECT * FROM (VALUES ROWS) AS row
-        WHERE EXISTS (SELECT FROM term) AND EXISTS (SELECT FROM before) AND NOT EXISTS (SELECT FROM taken)
-        RETURNING first
-    )
-    SELECT count(*), EXISTS (SELECT FROM term), EXISTS (SELECT FROM before), (SELECT min(id) FROM taken),
-        set_config('synchronous_commit', 'on', true)
-    FROM written"""
+_BEFORE: Final = (
+    "SELECT FROM {schema}.commits WHERE first = %(before)s AND last = %(before_last)s AND identity = %(identity)s"
+)
+_TAKEN: Final = """SELECT id FROM {schema}.live WHERE id = ANY(string_to_array(%(begun)s, E'\\x1f'))
+    UNION ALL SELECT name FROM {schema}.streams WHERE name = ANY(string_to_array(%(begun)s, E'\\x1f'))"""
+# One statement with subqueries: with WITH clauses that also said what was wrong, the server planned it for twice as
+# long. The rows are VALUES, and streams one text: as arrays they took the server twice as long, and the driver more.
+_APPEND: Final = f"""
+    INSERT INTO {{schema}}.commits (first, last, earliest, latest, setback, previous, events, checksum, identity)
+    SELECT * FROM (VALUES ROWS) AS row
+    WHERE EXISTS (SELECT FROM {{schema}}.lease WHERE owner = %(owner)s AND epoch = %(epoch)s FOR KEY SHARE)
+        AND PLACE AND NOT EXISTS ({_TAKEN})
+    RETURNING set_config('synchronous_commit', 'on', true)"""  # noqa: S608 - our own names
 
 
 @lru_cache
@@ -61,7 +54,8 @@ def _statement(rows: int, *, is_first: bool) -> str:
     types = ["bigint"] * 5 + ["bytea"] * 2 + ["bigint"]
     typed = [[f"{name}::{kind}" for name, kind in zip(row, types, strict=True)] for row in names]
     values = ", ".join(f"({', '.join(row)}, {row[-1]})" for row in typed)
-    return _APPEND.replace("BEFORE", _HAS_NO_ROW if is_first else _HAS_ROW_BEFORE).replace("ROWS", values)
+    place = "NOT EXISTS (SELECT FROM {schema}.commits)" if is_first else f"EXISTS ({_BEFORE})"
+    return _APPEND.replace("PLACE", place).replace("ROWS", values)
 
 
 class NewestRow(msgspec.Struct, frozen=True):
@@ -75,6 +69,10 @@ class NewestRow(msgspec.Struct, frozen=True):
     def last(self) -> int:
         """The position at which the log ends."""
         return self.newest[0]
+
+
+class _EarlierAttempt(Exception):
+    """Rows are there that an earlier attempt has written, whose answer was lost."""
 
 
 class EventAppend:
@@ -118,21 +116,24 @@ class EventAppend:
     async def end_at(self, position: int, term: Term) -> None:
         """Leave out the positions up to this one, which are never assigned then."""
         async with self._server.writing() as connection:
-            row = self._row or await self.load(connection)
-            if position > row.last:
-                await self._insert(connection, [commit_rows.tombstone(position, row.newest)], term, [])
+            while position > (row := self._row or await self.load(connection)).last:
+                try:
+                    await self._insert(connection, [commit_rows.tombstone(position, row.newest)], term, [])
+                except _EarlierAttempt:
+                    await self.load(connection)
 
     async def _append(self, connection: Connection, events: Sequence[Event], term: Term, *, has_gaps: bool) -> None:
         row = self._row or NewestRow()
         if events[0].position > row.last + 1 and not has_gaps:
             raise LostEventsError(self._server.address, events[0].position - 1, row.last)
-        begun, others = self._ends.unknown(events)
-        known = self._ends.of(events) | (await event_reads.ends(connection, others) if others else {})
+        known, begun, others = self._ends.find(events)
+        if others:
+            known |= await event_reads.ends(connection, others)
         rows_of = commit_rows.rows_with_gaps if has_gaps else commit_rows.rows_of
         rows, ends = rows_of(events, known, row.newest)
         try:
             taken = await self._insert(connection, rows, term, begun)
-        except psycopg.errors.UniqueViolation:  # an earlier attempt has arrived
+        except _EarlierAttempt:
             if missing := await self._missing(connection, events):
                 await self._append(connection, missing, term, has_gaps=has_gaps)
             return
@@ -143,7 +144,10 @@ class EventAppend:
     async def _insert(
         self, connection: Connection, rows: Sequence[Row], term: Term, begun: Sequence[str]
     ) -> str | None:
-        """Insert rows behind the newest one, or return a stream that is there already, and so cannot begin."""
+        """Insert rows behind the newest one, or return a stream that is there already, and so cannot begin.
+
+        _EarlierAttempt if there are rows behind it, or in an empty log: their answer was lost.
+        """
         before = self._row or NewestRow()
         statement = _statement(len(rows), is_first=not before.last)
         values = {f"v{number}": value for number, value in enumerate(chain.from_iterable(rows))} | {
@@ -152,23 +156,34 @@ class EventAppend:
             "before": before.first,
             "before_last": before.last,
             "identity": before.identity,
-            "begun": list(begun),
+            "begun": "\x1f".join(begun),
         }
         try:
             found = await connection.fetch_one(statement, values)
+        except psycopg.errors.UniqueViolation as exc:
+            raise _EarlierAttempt from exc
         except psycopg.errors.CheckViolation:  # there is no partition for the rows
             async with connection.transaction():
                 await ensure(connection, self._server.schema, rows[-1][0])
-            found = await connection.fetch_one(statement, values)
-        written, has_term, follows, taken, _ = found or (0, False, False, None, None)
-        if written:
-            self._row = NewestRow(commit_rows.newest_of(rows[-1]), rows[-1][0], rows[-1][-1])
-            return None
-        if not has_term:
-            await self._lease.check(connection, term)
-        if not follows:
-            raise LostEventsError(self._server.address, rows[0][0] - 1, await event_reads.head(connection))
-        return str(taken)
+            return await self._insert(connection, rows, term, begun)
+        if found is None:
+            return await self._reason(connection, rows, term, values)
+        self._row = NewestRow(commit_rows.newest_of(rows[-1]), rows[-1][0], rows[-1][-1])
+        return None
+
+    async def _reason(
+        self, connection: Connection, rows: Sequence[Row], term: Term, values: Mapping[str, object]
+    ) -> str:
+        """Raise the error of rows that were not inserted, or return a stream that cannot begin."""
+        await self._lease.check(connection, term)
+        head = await event_reads.head(connection)
+        if head and not values["before"]:
+            raise _EarlierAttempt
+        if values["before"] and await connection.fetch_one(_BEFORE, values) is None:
+            raise LostEventsError(self._server.address, rows[0][0] - 1, head)
+        if (taken := await connection.fetch_one(_TAKEN, values)) is not None:
+            return str(taken[0])
+        raise StoreUnavailableError(f"{self._server.address} has changed during an append, which has to be repeated")
 
     async def _missing(self, connection: Connection, events: Sequence[Event]) -> Sequence[Event]:
         """Return the events that are not in the log yet; ConflictError where it has another one."""

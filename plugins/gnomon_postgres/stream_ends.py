@@ -7,44 +7,56 @@ that goes on is looked up in the tables of views. One that begins is not: the ap
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from gnomon.domain.events import Event
 from gnomon.stores.commit_rows import End
 
-MOST = 50_000
-"""Ends that are kept, at about 200 bytes each, besides those behind the filed views."""
+MOST = 25_000
+"""Ends in a generation, at about 200 bytes each."""
+
+
+class Found(NamedTuple):
+    """The known ends of streams; without one are those that begin with one of the events, and others that go on."""
+
+    ends: dict[str, End]
+    begun: list[str]
+    others: list[str]
 
 
 class StreamEnds:
-    """The newest ends, in the order in which they were written."""
+    """The newest ends, in two generations: when the younger one is full, the older one is forgotten, if it is filed."""
 
     def __init__(self) -> None:
-        self._ends: dict[str, End] = {}
+        self._young: dict[str, End] = {}
+        self._old: dict[str, End] = {}
 
     def note(self, ends: dict[str, End], filed: int) -> None:
         """Note the ends of streams after an append; `filed` is the position up to which views are filed."""
-        for stream in ends:
-            self._ends.pop(stream, None)
-        self._ends |= ends
-        while len(self._ends) > MOST:
-            oldest = next(iter(self._ends))
-            if self._ends[oldest][1] > filed:
-                return
-            del self._ends[oldest]
+        self._young |= ends
+        if len(self._young) > MOST:
+            unfiled = {stream: end for stream, end in self._old.items() if end[1] > filed}
+            self._old, self._young = unfiled | self._young, {}
 
     def forget(self, streams: Iterable[str] | None, filed: int) -> None:
         """Forget streams that were deleted, or any; not those with events behind the filed views, which began again."""
-        for stream in self._ends.keys() & set(self._ends if streams is None else streams):
-            if self._ends[stream][1] <= filed:
-                del self._ends[stream]
+        for ends in (self._young, self._old):
+            for stream in ends.keys() & set(ends if streams is None else streams):
+                if ends[stream][1] <= filed:
+                    del ends[stream]
 
-    def of(self, events: Iterable[Event]) -> dict[str, End]:
-        """Return the known ends of the streams of these events."""
-        return {event.stream: end for event in events if (end := self._ends.get(event.stream)) is not None}
-
-    def unknown(self, events: Sequence[Event]) -> tuple[list[str], list[str]]:
-        """Return the streams without a known end: those that begin with one of these events, and the others."""
-        first = {event.stream: event.version for event in reversed(events) if event.stream not in self._ends}
-        return [name for name, version in first.items() if version == 1], [
-            name for name, version in first.items() if version != 1
-        ]
+    def find(self, events: Sequence[Event]) -> Found:
+        """Return what is known of the streams of these events."""
+        found = Found({}, [], [])
+        young, old = self._young, self._old
+        seen: set[str] = set()
+        for event in events:
+            stream = event.stream
+            if stream in seen:
+                continue
+            seen.add(stream)
+            if (end := young.get(stream) or old.get(stream)) is not None:
+                found.ends[stream] = end
+            else:
+                (found.begun if event.version == 1 else found.others).append(stream)
+        return found

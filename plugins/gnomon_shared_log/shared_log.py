@@ -162,7 +162,7 @@ class SharedLog(Store, Generic[B]):
         self._held.push_async_callback(writer.finish)  # the first to be called, while everything is still running
 
     async def _accept(self, lost: LostEventsError) -> None:
-        """Go on without events that the database has lost; StoreError, unless a store can do that and is told to."""
+        """Go on without events that the database has lost; StoreError, unless a store can do that and is asked to."""
         raise StoreError(
             f"{lost}, or rename the spool {self._spool.path} to start without them; runs may then run again"
         ) from lost

@@ -83,6 +83,29 @@ async def test_a_repeated_append_writes_nothing_twice(
     assert await read(server) == [*first, *more]
 
 
+async def test_a_repeated_first_append_of_a_log_may_have_grown(server: Server, lease: PostgresLease) -> None:
+    lost, repeated = EventAppend(server, lease), EventAppend(server, lease)
+    async with server.reading() as connection:
+        await repeated.load(connection)  # the log is empty as yet
+    await lost.append(runs(1), TERM)
+
+    await repeated.append(batch := runs(3), TERM)
+
+    assert await read(server) == batch
+
+
+async def test_a_repeated_end_of_a_restored_log_is_the_same(server: Server, lease: PostgresLease) -> None:
+    lost, repeated = EventAppend(server, lease), EventAppend(server, lease)
+    async with server.reading() as connection:
+        await repeated.load(connection)
+    await lost.end_at(7, TERM)
+
+    await repeated.end_at(7, TERM)
+    await repeated.append(batch := runs(1, after=7), TERM)
+
+    assert await read(server) == batch
+
+
 async def test_an_attempt_that_still_runs_on_the_server_is_waited_for(
     server: Server, append: EventAppend, lease: PostgresLease
 ) -> None:

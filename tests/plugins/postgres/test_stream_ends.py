@@ -9,20 +9,20 @@ from gnomon_postgres import stream_ends
 from gnomon_postgres.stream_ends import StreamEnds
 
 
-def test_an_end_is_forgotten_when_there_are_many_and_its_view_is_filed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_ends, "MOST", 3)
+def test_ends_are_forgotten_when_there_are_many_and_their_views_are_filed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_ends, "MOST", 2)
     ends = StreamEnds()
-    history = numbered(*(succeeded("sync", NOON + number * SECOND) for number in range(5)))
+    history = numbered(*(succeeded("sync", NOON + number * SECOND) for number in range(9)))
 
     for event in history:
-        ends.note({event.stream: (event.version, event.position)}, filed=6)
+        ends.note({event.stream: (event.version, event.position)}, filed=event.position - 20)
 
-    assert [position for _, position in ends.of(history).values()] == [9, 12, 15]
-    assert ends.unknown(history[:1]) == ([history[0].stream], [])
-    assert ends.unknown(history[1:2]) == ([], [history[1].stream])
-    for event in history:
-        ends.note({event.stream: (event.version, event.position)}, filed=0)
-    assert len(ends.of(history)) == 5
+    found = ends.find(history)
+    known = {position for _, position in found.ends.values()}
+    assert {9, 12, 15, 18, 21, 24, 27} <= known  # 27 - 20 = 7
+    assert 3 not in known
+    assert found.begun == [history[0].stream]
+    assert ends.find(history[1:3]).others == [history[0].stream]
 
 
 def test_a_deleted_stream_is_forgotten_unless_it_has_begun_again() -> None:
@@ -32,6 +32,6 @@ def test_a_deleted_stream_is_forgotten_unless_it_has_begun_again() -> None:
 
     ends.forget([old.stream, again.stream], filed=1)
 
-    assert set(ends.of([old, again, new])) == {again.stream, new.stream}
+    assert set(ends.find([old, again, new]).ends) == {again.stream, new.stream}
     ends.forget(None, filed=2)
-    assert set(ends.of([old, again, new])) == {new.stream}
+    assert set(ends.find([old, again, new]).ends) == {new.stream}
