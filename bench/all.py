@@ -28,6 +28,7 @@ PROGRAMS: dict[str, list[list[str]]] = {
     "steady": [["--rate", "1000"], ["--rate", "5000"]],
     "append": [["--normal", "0"], ["--normal", "1"]],
     "mongo_append": [[]],
+    "postgres_append": [[]],
     "triggers": [[]],
     "work_queue": [[], ["--callers", "500"]],
     "plugins": [[]],

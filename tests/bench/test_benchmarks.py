@@ -18,6 +18,7 @@ PROGRAMS = {
     "steady": "--rate 20 --seconds 1 --pairs 1",
     "append": "--events 1500 --jobs 10 --pairs 1",
     "mongo_append": "--appends 4 --latency 2",
+    "postgres_append": "--events 1500 --jobs 10 --pairs 1",
     "triggers": "--tasks 20 --pairs 1",
     "plugins": "--runs 20",
     "replay": "--events 1000",
