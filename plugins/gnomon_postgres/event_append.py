@@ -164,7 +164,7 @@ class EventAppend:
             raise _EarlierAttempt from exc
         except psycopg.errors.CheckViolation:  # there is no partition for the rows
             async with connection.transaction():
-                await ensure(connection, self._server.schema, rows[-1][0])
+                await ensure(connection, rows[-1][0])
             return await self._insert(connection, rows, term, begun)
         if found is None:
             return await self._reason(connection, rows, term, values)

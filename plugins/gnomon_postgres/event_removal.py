@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -28,7 +28,7 @@ async def forget(connection: Connection, places: Iterable[tuple[int, int]]) -> N
     await connection.execute(_NO_ACTS, ([first + index for first, some in by_row.items() for index in some],))
     ((newest,),) = await connection.fetch(_NEWEST)
     empty: list[int] = []
-    for row in await connection.fetch(_ROWS, (list(by_row),)):
+    for row in await read_rows(connection, by_row):
         body, is_left = commit_rows.without(event_reads.checked(row), by_row[row[0]])
         if is_left or row[0] == newest:
             await change_row(connection, row, body, row[5])
@@ -43,24 +43,30 @@ async def change_row(connection: Connection, row: Row, body: bytes, links: bytes
     await connection.execute(_CHANGE, (links, body, commit_rows.checksum_of(row[:5], links, body), row[0]))
 
 
+async def read_rows(connection: Connection, firsts: Collection[int]) -> list[Row]:
+    """Return rows by their first positions, with COLUMNS."""
+    return await connection.fetch(_ROWS, (list(firsts),)) if firsts else []
+
+
 async def thin_out(
-    connection: Connection, chains: Iterable[Sequence[tuple[int, int]]], is_kept: Mapping[int, bool]
+    connection: Connection,
+    rows: Iterable[Row],
+    chains: Collection[Sequence[tuple[int, int]]],
+    is_kept: Mapping[int, bool],
 ) -> None:
-    """Delete some events of streams and link the others; a chain has all events of a stream, newest first."""
+    """Delete some events of streams, and link the others; a chain has all events of a stream, newest first."""
     gone: list[tuple[int, int]] = []
     links: dict[int, int] = {}
     for chain in chains:
         kept = [position for position, _ in chain if is_kept[position]]
-        links.update(zip(kept, [*kept[1:], 0], strict=False))
+        links.update(zip(kept, [*kept[1:], 0], strict=True))
         gone += [place for place in chain if not is_kept[place[0]]]
-    rows = {first for chain in chains for _, first in chain}
     by_row = event_reads.by_row(gone)
-    for row in await connection.fetch(_ROWS, (list(rows),)):
-        first, last = row[0], row[1]
-        previous = commit_rows.links_of(row[5])
-        changed = [links.get(position, previous[position - first]) for position in range(first, last + 1)]
-        body = event_reads.checked(row)
+    for row in rows:
+        first, previous = row[0], commit_rows.links_of(row[5])
+        changed = [links.get(first + index, link) for index, link in enumerate(previous)]
         if first in by_row:
-            body, _ = commit_rows.without(body, by_row[first])
-        if first in by_row or changed != previous:
+            body, _ = commit_rows.without(event_reads.checked(row), by_row[first])
             await change_row(connection, row, body, _encode(changed))
+        elif changed != previous:
+            await change_row(connection, row, event_reads.checked(row), _encode(changed))

@@ -60,7 +60,7 @@ async def _create(server: Server, connection: Connection) -> None:
         await connection.execute(statement)
     if await connection.fetch_one(_HAS_LZ4) is not None:
         await connection.execute("ALTER TABLE {schema}.commits ALTER COLUMN events SET COMPRESSION lz4")
-    await partitions.ensure(connection, server.schema, 1)
+    await partitions.ensure(connection, 1)
     await connection.execute(
         "INSERT INTO {schema}.log (log_id, layout) VALUES (%s, %s)", (secrets.token_hex(12), LAYOUT)
     )

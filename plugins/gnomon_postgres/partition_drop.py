@@ -2,9 +2,9 @@
 
 What must survive is found by small indexes, not by reading the partition: facts about jobs and kernels by `lasting`,
 and runs that began in it and ended later, or are not over, by their `began`. The rows of the log that have such events
-are copied without the others, and the copy takes the place of the partition. If the partition before it has been
-replaced like that, too, the copy takes both places, so that old ones do not become many. In the other direction, events
-of its runs in other partitions are deleted there.
+are copied without the others, and the copy takes the place of the partition. If the one before or after it has been
+replaced like that, too, the copy takes their places, so that bare ones do not become many. In the other direction,
+events of its runs in other partitions are deleted there.
 
     forget events elsewhere ──► copy what survives ──► lock both tables ──► detach, attach the copy ──► drop ──► commit
 
@@ -49,7 +49,7 @@ _DELETE_LINES = """DELETE FROM {{schema}}.log_lines WHERE ctid = ANY(ARRAY(
     LIMIT %s))"""
 _DROPPABLE = """SELECT next FROM {schema}.partitions
     WHERE first = %s AND latest_end < %s AND next <= (SELECT max(first) FROM {schema}.commits)"""
-_BARE_BEFORE = "SELECT first FROM {schema}.partitions WHERE next = %s AND is_bare"
+_BARE_BESIDE = "SELECT first, next FROM {schema}.partitions WHERE is_bare AND (next = %s OR first = %s)"
 _REACHING_OUT = """SELECT last FROM {{schema}}.ended_{first} WHERE is_split
     UNION SELECT last FROM {{schema}}.ended_{first} WHERE last <> final"""
 _REACHING_IN = """SELECT last FROM {schema}.live WHERE began < %(reach)s
@@ -74,10 +74,8 @@ _SUBTRACT = """UPDATE {schema}.counts AS known SET n = known.n - gone.n FROM {sc
     AND (known.job_id, known.status, known.is_manual, known.hidden)
         = (gone.job_id, gone.status, gone.is_manual, gone.hidden)"""
 _NOT_COUNTED = "DELETE FROM {schema}.counts WHERE part = %s"
-_IS_BARE = """UPDATE {schema}.partitions SET is_bare = true, oldest = NULL, newest = NULL, latest_end = NULL
-    WHERE first = %s"""
-_MERGE = """WITH gone AS (DELETE FROM {schema}.partitions WHERE first = %s)
-    UPDATE {schema}.partitions SET next = %s WHERE first = %s"""
+_FORGET_PARTITIONS = "DELETE FROM {schema}.partitions WHERE first >= %s AND first < %s"
+_NOTE_BARE = "INSERT INTO {schema}.partitions (first, next, is_bare) VALUES (%s, %s, true)"
 
 
 async def drop(server: Server, partitions: Partitions, first: int, before: datetime) -> int | None:
@@ -116,13 +114,13 @@ async def _drop(connection: Connection, first: int, before: datetime) -> int | N
     following: int = found[0]
     await _forget_outside(connection, first, following)
     rows = await _surviving(connection, first, following)
-    bare = await connection.fetch_one(_BARE_BEFORE, (first,))
+    bare = await connection.fetch(_BARE_BESIDE, (first, following))
     await _forget_acts(connection, first, following, rows)
     await connection.execute(_COPY)
     await copy(connection, "commits_copy", _COMMITS, rows)
-    if bare is not None:
-        await connection.execute(_COPY_BARE.format(bare=bare[0]))
-    await _replace(connection, first, following, bare[0] if bare is not None else None)
+    for one, _ in bare:
+        await connection.execute(_COPY_BARE.format(bare=one))
+    await _replace(connection, first, following, bare)
     ((total,),) = await connection.fetch(_TOTAL, (first,))
     await connection.execute(_SUBTRACT, (first, ALL_PARTS))
     await connection.execute(_NOT_COUNTED, (first,))
@@ -178,15 +176,14 @@ async def _forget_acts(connection: Connection, first: int, following: int, rows:
     await connection.execute(_NOT_LASTING, (first, following, [row[0] for row in rows]))
 
 
-async def _replace(connection: Connection, first: int, following: int, bare: int | None) -> None:
-    """Put the copy in the place of the partition, and in that of a bare one before it."""
+async def _replace(connection: Connection, first: int, following: int, bare: Collection[Row]) -> None:
+    """Put the copy in the place of the partition, and of the bare ones beside it."""
     await connection.execute(f"SET LOCAL lock_timeout = {LOCK_LIMIT_MS}")
-    detached = [("commits", first), ("ended", first)] + ([("commits", bare)] if bare is not None else [])
+    detached = [("commits", first), ("ended", first), *(("commits", one) for one, _ in bare)]
     for parent, one in detached:
         await connection.execute(_DETACH.format(parent=parent, first=one))
     await connection.execute(f"DROP TABLE {', '.join(f'{{schema}}.{parent}_{one}' for parent, one in detached)}")
-    await connection.execute(_ATTACH.format(first=first if bare is None else bare, next=following))
-    if bare is None:
-        await connection.execute(_IS_BARE, (first,))
-    else:
-        await connection.execute(_MERGE, (first, following, bare))
+    begin, end = min([first, *(one for one, _ in bare)]), max([following, *(one for _, one in bare)])
+    await connection.execute(_ATTACH.format(first=begin, next=end))
+    await connection.execute(_FORGET_PARTITIONS, (begin, end))
+    await connection.execute(_NOTE_BARE, (begin, end))

@@ -8,6 +8,7 @@ about its partition, so the events of its last row may reach up to REACH positio
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -25,8 +26,8 @@ GROWTH: Final = 4
 """The largest ratio between two neighbours."""
 PARENTS: Final = ("commits", "ended")
 
-_LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('gnomon partitions ' || %s, 0))"
-_KNOWN = "SELECT first, next, begun_at FROM {schema}.partitions ORDER BY first"
+_LOCK = "LOCK TABLE {schema}.partitions IN SHARE UPDATE EXCLUSIVE MODE"
+_KNOWN = "SELECT first, next, begun_at FROM {schema}.partitions WHERE NOT is_bare ORDER BY first"
 _SPANS = "SELECT first, oldest, newest, latest_end FROM {schema}.partitions WHERE newest IS NOT NULL ORDER BY first"
 _NEWEST = "SELECT last, latest FROM {schema}.commits ORDER BY first DESC LIMIT 1"
 _REGISTER = "INSERT INTO {schema}.partitions (first, next) VALUES (%s, %s)"
@@ -54,7 +55,7 @@ class Span(msgspec.Struct, frozen=True):
 
 
 async def read_partitions(connection: Connection) -> list[Partition]:
-    """Return all partitions, by position."""
+    """Return the partitions that may have runs, by position; the last one is among them."""
     return [Partition(*row) for row in await connection.fetch(_KNOWN)]
 
 
@@ -71,17 +72,18 @@ class Partitions:
         self._known: list[Partition] = []
 
     async def part_of(self, connection: Connection, position: int) -> Partition:
-        """Return the partition of a position that the log has."""
+        """Return the partition for a run that ended at a position which the log has; the next one, if it is bare."""
         if not self._known or position >= self._known[-1].next:
+            await ensure(connection, position)  # an append may reach far over the bounds
             self._known = await read_partitions(connection)
-        return next(part for part in reversed(self._known) if part.first <= position)
+        return self._known[bisect_right(self._known, position, key=lambda part: part.next)]
 
     async def keep_ahead(self, server: Server, views: ViewBatch | None = None) -> None:
         """Make the next partition, if the last one is half used; `views` are the newest that were filed."""
         if views is not None and self._known and not self._is_due(views.last):
             return
         async with server.writing(WORK_LIMIT_S) as connection, connection.transaction():
-            await connection.fetch(_LOCK, (server.schema,))
+            await connection.execute(_LOCK)
             self._known = await read_partitions(connection)
             newest = await connection.fetch_one(_NEWEST)
             if newest is not None and self._is_due(newest[0]):
@@ -104,9 +106,9 @@ class Partitions:
         return min(max(wanted, size // GROWTH, SMALLEST), size * GROWTH, LARGEST)
 
 
-async def ensure(connection: Connection, schema: str, position: int) -> None:
+async def ensure(connection: Connection, position: int) -> None:
     """Make partitions up to a position, in the caller's transaction, where there are none yet."""
-    await connection.fetch(_LOCK, (schema,))
+    await connection.execute(_LOCK)
     known = await read_partitions(connection)
     first, size = (known[-1].next, known[-1].next - known[-1].first) if known else (1, SMALLEST)
     while position >= first:

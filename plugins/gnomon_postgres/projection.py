@@ -14,9 +14,21 @@ from gnomon_postgres.partitions import Partitions
 from gnomon_postgres.projection_writer import file_views, lock_log, put_jobs
 from gnomon_postgres.server import LIST_LIMIT_S, SNAPSHOT, WORK_LIMIT_S, Connection, Server
 from gnomon_postgres.view_batch import ViewBatch
+from gnomon_postgres.view_rows import FIRES, arrays, given, names
 
 PAGE: Final = 2_000
 """Events that are folded at a time."""
+REBUILD_LIMIT_S: Final = 86_400.0
+_FIRES = f"SELECT {names(FIRES)} FROM {{schema}}.fires WHERE newest_fire IS NOT NULL"  # noqa: S608 - our own names
+_KEEP_FIRES = f"""UPDATE {{schema}}.fires AS known SET last_fire = new.last_fire, newest_fire = new.newest_fire
+    FROM {given(FIRES)} WHERE known.job_id = new.job_id
+    AND (known.newest_fire IS NULL OR known.newest_fire < new.newest_fire)"""  # noqa: S608 - our own names
+_EMPTY: Final = (
+    """TRUNCATE {schema}.live, {schema}.ended, {schema}.counts, {schema}.acts, {schema}.job_states, {schema}.fires,
+        {schema}.streams, {schema}.lasting""",
+    "UPDATE {schema}.partitions SET oldest = NULL, newest = NULL, latest_end = NULL",
+    "UPDATE {schema}.log SET filed = 0",
+)
 
 
 async def file_group(connection: Connection, views: ViewBatch, partitions: Partitions) -> None:
@@ -46,6 +58,26 @@ async def repair(server: Server, partitions: Partitions) -> int:
                 return folded
             folded += await _fold_page(connection, filed, head, partitions)
         await partitions.keep_ahead(server)
+
+
+async def rebuild(server: Server, partitions: Partitions) -> int:
+    """Fold all views from the log again, in one transaction; return the number of events.
+
+    What was deleted cannot be folded: an execution whose progress was deleted has none afterwards, and the newest fires
+    of jobs stay as they are where they are newer than all that is left of them.
+    """
+    async with server.writing(REBUILD_LIMIT_S) as connection, connection.transaction():
+        await lock_log(connection)
+        fires = await connection.fetch(_FIRES)
+        for statement in _EMPTY:
+            await connection.execute(statement)
+        head, folded, filed = await event_reads.head(connection), 0, 0
+        while filed < head:
+            folded += await _fold_page(connection, filed, head, partitions)
+            filed = await event_reads.filed(connection)
+        if fires:
+            await connection.execute(_KEEP_FIRES, arrays(fires))
+    return folded
 
 
 async def catch_up(connection: Connection, partitions: Partitions) -> None:

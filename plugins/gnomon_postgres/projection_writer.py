@@ -130,7 +130,7 @@ async def _began(connection: Connection, views: ViewBatch) -> dict[str, int]:
 
 def _ended_row(row: Row, part: Partition) -> Row:
     _, _, last, began, *_ = row
-    return *row, last, began < part.first + REACH
+    return *row, max(last, part.first), began < part.first + REACH
 
 
 async def _note_ended(connection: Connection, ended: Iterable[tuple[Execution, Partition]]) -> None:

@@ -10,15 +10,26 @@ from pathlib import Path
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
-from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
+from gnomon.domain.records import (
+    ActionPage,
+    ActionQuery,
+    Checkpoint,
+    ExecutionCounts,
+    ExecutionQuery,
+    LogLine,
+    Page,
+)
 from gnomon.domain.rollback import Rollback
-from gnomon.errors import RolledBackError, StoreError
+from gnomon.errors import RolledBackError
 from gnomon.logs import get_logger
+from gnomon.stores.kernel_streams import find_deletable
 from gnomon.stores.microseconds import to_micros
-from gnomon_postgres import connection_check, event_reads, kept_records, migrations, projection, queries
+from gnomon_postgres import connection_check, event_reads, kept_records, migrations, projection, queries, retention
 from gnomon_postgres.filed_views import wait_until_filed
+from gnomon_postgres.progress_retention import prune_progress
 from gnomon_postgres.server import LIST_LIMIT_S, SNAPSHOT, Server
 from gnomon_postgres.server_log import PostgresLog
+from gnomon_postgres.statistics import statistics
 from gnomon_postgres.write_batch import WriteBatch
 from gnomon_shared_log.errors import LostEventsError
 from gnomon_shared_log.lease_row import CutOff
@@ -115,8 +126,30 @@ class PostgresStore(SharedLog[WriteBatch]):
     async def append_log(self, execution_id: str, lines: Sequence[LogLine], oldest: int = 1) -> None:
         await self._open_writer().keep(WriteBatch.of_lines(execution_id, lines, oldest))
 
-    async def prune(self, before: datetime) -> int:  # noqa: ARG002 - the retention of this store follows
-        raise StoreError(f"{self._log.name} cannot delete old executions yet")
+    async def prune(self, before: datetime, *, spare: timedelta = timedelta(0)) -> int:
+        """Delete what ended before that moment; partitions that are over less than `spare` later go as a whole then."""
+        writer = self._open_writer()
+        await self._filed_server()
+        where, pace, forget = (
+            (self._server, self._tables.events.partitions),
+            self._pace(writer),
+            self._tables.events.forget,
+        )
+        pruned = await retention.prune(*where, before, pace, forget, spare)
+        await retention.prune_kernels(*where, await find_deletable(self, before), pace, forget)
+        await retention.prune_jobs(*where, before, pace, forget)
+        return pruned
+
+    async def prune_progress(self, before: datetime) -> int:
+        """Delete the progress events of executions that ended before that moment; return how many events."""
+        writer = self._open_writer()
+        server = await self._filed_server()
+        return await prune_progress(server, self._tables.events.partitions, before, self._pace(writer))
+
+    async def rebuild(self) -> int:
+        """Rebuild all views from the events, which no kernel may write meanwhile; return the number of events."""
+        self._open_writer()
+        return await projection.rebuild(await self._filed_server(), self._tables.events.partitions)
 
     # --- reading ---
 
@@ -182,6 +215,9 @@ class PostgresStore(SharedLog[WriteBatch]):
         self._check_complete()
         async with self._server.reading() as connection:
             return await kept_records.lines(connection, execution_id, after, limit)
+
+    async def statistics(self, job_id: str | None = None) -> list[ExecutionCounts]:
+        return await statistics(await self._filed_server(), job_id)
 
     async def _filed_server(self) -> Server:
         """Return the server, once it also has the views of everything that was accepted."""

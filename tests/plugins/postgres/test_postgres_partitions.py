@@ -1,0 +1,165 @@
+"""Partitions are dropped as a whole, and nothing else than what deleting run by run would delete is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from gnomon.domain import events
+from gnomon.domain.events import Event
+from gnomon.domain.records import ActionQuery, ExecutionQuery
+from gnomon.ports import Store
+from gnomon.stores.memory import MemoryStore
+from gnomon.testing.histories import (
+    NOON,
+    SECOND,
+    append,
+    extend,
+    failed,
+    job_added,
+    kernel_history,
+    missed,
+    running,
+    succeeded,
+)
+from gnomon_postgres import partition_drop, partitions
+from gnomon_postgres.store import PostgresStore
+
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+async def store(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PostgresStore]:
+    """Provide a store whose partitions have 64 positions."""
+    monkeypatch.setattr(partitions, "SMALLEST", 64)
+    monkeypatch.setattr(partitions, "LARGEST", 64)
+    patience = timedelta(seconds=30)
+    opened = PostgresStore(dsn, spool=tmp_path / "spool.db", timeout=patience, lease=2 * patience)
+    async with opened as store:
+        yield store
+
+
+def log_of(chance: random.Random, runs: int) -> list[Event]:
+    """Return the events of runs that overlap, some of which are changed long after their end, in the order of time."""
+    histories: list[list[Event]] = [kernel_history(NOON + n * 5 * MINUTE, f"{n:024x}") for n in range(4)]
+    for number in range(runs):
+        job_id, at = f"job-{number % 7}", NOON + number * 3 * SECOND
+        pick: Any = chance.choice([succeeded, succeeded, succeeded, failed, missed, running])
+        history = pick(job_id, at, is_manual=number % 5 == 0, actor="ann" if number % 5 == 0 else None)
+        if pick is not missed and chance.random() < 0.3:  # it takes minutes
+            delay = chance.randrange(60, 900) * SECOND
+            history = [*history[:-1], _later(history[-1], delay)]
+        if pick is failed and chance.random() < 0.4:
+            history = extend(history, events.LateResult, after=chance.randrange(1, 20) * MINUTE, outcome="succeeded")
+        if pick is not running and chance.random() < 0.1:
+            history = extend(history, events.Hidden, after=chance.randrange(1, 30) * MINUTE, actor="bob")
+        if number % 40 == 7:
+            job = job_added(f"{job_id}-{number}", at)
+            histories.append(extend(extend(job, events.JobPaused, actor="ann"), events.JobRemoved, actor="ann"))
+        histories.append(history)
+    return sorted((event for history in histories for event in history), key=lambda event: event.at)
+
+
+def _later(event: Event, delay: timedelta) -> Event:
+    changed: dict[str, Any] = {name: getattr(event, name) for name in event.__struct_fields__}
+    return type(event)(**changed | {"at": event.at + delay})
+
+
+async def seen(store: Store, streams: set[str]) -> dict[str, Any]:
+    """Return everything that a log answers."""
+    filters: list[dict[str, Any]] = [{}, {"job_id": "job-3"}, {"status": ("failed",)}, {"since": NOON + 9 * MINUTE}]
+    pages = [await store.executions(ExecutionQuery(limit=500, hidden=True, **one)) for one in filters]
+    return {
+        "read": await store.read(0, 100_000),
+        "pages": [(page.items, page.total) for page in pages],
+        "shown": (await store.executions(ExecutionQuery(limit=1))).total,
+        "per_job": (await store.executions(ExecutionQuery(per_job=3))).items,
+        "actions": await store.actions(ActionQuery(limit=500)),
+        "jobs": await store.jobs(),
+        "streams": {stream: await store.stream(stream) for stream in sorted(streams)},
+        "head": await store.head(),
+    }
+
+
+async def test_dropping_partitions_deletes_what_deleting_each_run_would(store: PostgresStore, dsn: str) -> None:
+    chance = random.Random(5)
+    log = log_of(chance, 400)
+    streams = {event.stream for event in log}
+    async with MemoryStore() as memory:
+        place = 0
+        while place < len(log):
+            size = chance.choice([1, 2, 5, 40])
+            for one in (store, memory):
+                await append(one, *([event] for event in log[place : place + size]))
+            place += size
+        whole = await seen(store, streams)
+        assert whole == await seen(memory, streams)
+
+        for minutes in (4, 11, 17, 26):
+            before = NOON + minutes * MINUTE
+            assert await store.prune(before) == await memory.prune(before)
+            assert await seen(store, streams) == await seen(memory, streams), minutes
+        kept = await seen(store, streams)
+
+        assert await store.rebuild() > 0
+        assert await seen(store, streams) == kept
+
+    with psycopg.connect(dsn) as connection:
+        found = connection.execute("SELECT first, is_bare FROM gnomon.partitions ORDER BY first").fetchall()
+        tables = connection.execute("SELECT count(*) FROM pg_tables WHERE tablename LIKE 'ended\\_%'").fetchone()
+    assert [is_bare for _, is_bare in found][:2] == [True, False], "those that were dropped became one"
+    assert tables == (len(found) - 1,)
+    assert len(found) < 12
+
+
+async def test_runs_of_a_partition_that_is_nearly_over_are_left_to_be_dropped_with_it(store: PostgresStore) -> None:
+    await append(store, *(succeeded("sync", NOON + n * MINUTE) for n in range(60)))
+
+    assert await store.prune(NOON + 10 * MINUTE, spare=timedelta(hours=2)) == 0
+    assert await store.prune(NOON + 10 * MINUTE) == 10
+
+
+async def test_a_partition_that_is_being_read_is_dropped_later(
+    store: PostgresStore, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await append(store, *(succeeded("sync", NOON + n * SECOND) for n in range(100)))
+    monkeypatch.setattr(partition_drop, "LOCK_PAUSE_S", 0.01)
+    with psycopg.connect(dsn) as reader:
+        reader.execute("SELECT count(*) FROM gnomon.ended")
+        drop = partition_drop.drop(store._server, store._tables.events.partitions, 1, NOON + MINUTE)
+        dropping = asyncio.ensure_future(drop)
+        for number in range(1, 9):  # appends are not held up for long
+            await append(store, succeeded("beside", NOON + number * MINUTE))
+        assert not dropping.done()
+
+    dropped = await dropping
+    assert dropped is not None
+    assert dropped > 15
+
+
+async def test_progress_is_deleted_and_the_runs_stay(store: PostgresStore) -> None:
+    old = extend(extend(running("old"), events.Progress, percent=10.0), events.Progress, percent=20.0)
+    old = extend(old, events.Succeeded, execution_time=3.0)
+    new = extend(running("new", NOON + MINUTE), events.Progress, percent=10.0)
+    new = extend(new, events.Succeeded, execution_time=3.0)
+    plain = succeeded("plain")
+    batch = await append(store, old, new, plain, succeeded("last", NOON + 2 * MINUTE))
+    views = (await store.executions(ExecutionQuery())).items
+
+    assert await store.prune_progress(NOON + MINUTE) == 2
+
+    gone = [event for event in batch if event.job_id == "old" and isinstance(event, events.Progress)]
+    assert await store.read() == [event for event in batch if event not in gone]
+    assert [event.version for event in await store.stream(old[0].stream)] == [1, 2, 5]
+    assert len(await store.stream(new[0].stream)) == 4
+    assert (await store.executions(ExecutionQuery())).items == views
+    assert await store.prune_progress(NOON + MINUTE) == 0
+    assert await store.prune(NOON + MINUTE) == 2
+    assert await store.read() == [event for event in batch if event.job_id in {"new", "last"}]
