@@ -14,7 +14,7 @@ import aiohttp
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from gnomon import Event, Job
+from gnomon import Duration, Event, Execution, Job
 from gnomon.stores.memory import MemoryStore
 from gnomon.testing.clock import VirtualClock
 from gnomon.testing.histories import NOON, append
@@ -29,6 +29,9 @@ MINUTE = timedelta(minutes=1)
 MINUTES = 3 * 24 * 60
 NOW = NOON + MINUTES * MINUTE
 STATUSES = ("success", "failed", "missed", "cancelled")
+EVERY = {"a": Duration(minutes=7), "b": Duration(hours=5), "c": Duration(minutes=90)}
+"""The intervals of the jobs. No fire is due in these tests, whose clock stands still."""
+BADGES = {"success": "succeeded", "cancelled": "cancelled", "failed": "failed", "missed": "missed"}
 
 
 class Case(NamedTuple):
@@ -37,6 +40,8 @@ class Case(NamedTuple):
     is_late: bool
     span: timedelta
     buckets: int
+    past: timedelta
+    ahead: timedelta
 
 
 @st.composite
@@ -48,7 +53,15 @@ def cases(draw: st.DrawFn) -> Case:
         for number, (kind, job, after, seconds) in enumerate(runs)
     ]
     span = timedelta(minutes=draw(st.sampled_from([60, 1_440, 3 * 1_440, 30 * 1_440])))
-    return Case(histories, draw(st.integers(0, len(runs))), draw(st.booleans()), span, draw(st.integers(1, 150)))
+    return Case(
+        histories,
+        draw(st.integers(0, len(runs))),
+        draw(st.booleans()),
+        span,
+        draw(st.integers(1, 150)),
+        draw(st.integers(0, MINUTES - 60)) * MINUTE,
+        draw(st.integers(1, 31 * 24)) * timedelta(hours=1),
+    )
 
 
 async def tick() -> None:
@@ -62,7 +75,7 @@ def plugins(*, with_stats: bool) -> tuple[WebPlugin, StatsPlugin | None, list[An
 
 async def answers(case: Case) -> tuple[dict[str, Any], Sequence[Event]]:
     """Write the log around a restart, and return what the pages of the second server get, and the whole log."""
-    store, jobs = MemoryStore(), [Job(id=name, func=tick) for name in JOBS]
+    store, jobs = MemoryStore(), [Job(id=name, func=tick, every=EVERY[name]) for name in JOBS]
     async with store:
         await append(store, *case.histories[: case.restart])
     _, _, before = plugins(with_stats=not case.is_late)
@@ -77,11 +90,18 @@ async def answers(case: Case) -> tuple[dict[str, Any], Sequence[Event]]:
             while not kernel.is_idle or stats.position < kernel.health().position:  # noqa: ASYNC110 - another thread
                 await asyncio.sleep(0.002)
         since = (NOW - case.span).isoformat().replace("+", "%2B")
+        hours = int(case.ahead.total_seconds()) // 3600
+        past = min((await kernel.events(0, 1))[0].at + case.past, NOW)
         calls = {
             "lanes": f"/scheduler/lanes?from={since}&buckets={case.buckets}",
             "recent": "/scheduler/jobs?fields=recent&recent=50",
             "today": "/scheduler/stats/today",
             "overview": "/scheduler/stats",
+            "states": "/scheduler/job-states",
+            "past": f"/scheduler/past?at={past.isoformat().replace('+', '%2B')}",
+            "forecast": f"/scheduler/forecast?to=%2B{hours}h&fires=1",
+            "compare": f"/scheduler/compare?span={int(case.span.total_seconds())}s",
+            **{f"badge {name}": f"/badge/{name}.svg" for name in JOBS},
             **{f"stats {name}": f"/scheduler/jobs/{name}/execution-stats" for name in JOBS},
             **{f"list {status}": f"/scheduler/executions?status={status}&limit=1" for status in STATUSES},
         }
@@ -90,8 +110,8 @@ async def answers(case: Case) -> tuple[dict[str, Any], Sequence[Event]]:
             for name, path in calls.items():
                 async with client.get(web.url + path) as response:
                     assert response.status == 200, await response.text()
-                    found[name] = await response.json()
-        return found, await kernel.events(0, 10_000)
+                    found[name] = await (response.text() if name.startswith("badge") else response.json())
+        return found | {"ahead": case.ahead}, await kernel.events(0, 10_000)
 
 
 def by_status(log: Sequence[Event], since: datetime, until: datetime, *jobs: str) -> dict[str, int]:
@@ -129,3 +149,43 @@ def test_the_numbers_of_pages_are_those_of_the_log(case: Case) -> None:
         assert [(one["_id"], one["status"]) for one in job["recent"]] == [(run.id, run.status) for run in newest]
     for status in STATUSES:
         assert found[f"list {status}"]["total"] == sum(run.status == status for run in runs)
+
+    _check_states(found, runs)
+    _check_past(found, log)
+    _check_comparison(found, log)
+    _check_forecast(found, runs)
+
+
+def _check_states(found: dict[str, Any], runs: Sequence[Execution]) -> None:
+    """Check the states of jobs and their badges, by their newest runs."""
+    newest = {name: next((run.status for run in runs if run.job_id == name), None) for name in JOBS}
+    for state in found["states"]["jobs"]:
+        assert state.get("last") == newest[state["id"]]
+    for name, status in newest.items():
+        said = "never ran" if status is None else BADGES.get(status, status)
+        assert f"<title>{name}: {said}</title>" in found[f"badge {name}"]
+
+
+def _check_past(found: dict[str, Any], log: Sequence[Event]) -> None:
+    """Check a moment of the past, which is the state after the last event by then."""
+    at = datetime.fromisoformat(found["past"]["at"])
+    last = max(event.position for event in log if event.at <= at)
+    then = runs_of([event for event in log if event.position <= last])
+    for status in ("running", "scheduled"):
+        assert found["past"][status] == sum(run.status == status for run in then)
+
+
+def _check_comparison(found: dict[str, Any], log: Sequence[Event]) -> None:
+    compared = found["compare"]
+    for side, ends in (("period", ("from", "to")), ("other", ("other_from", "other_to"))):
+        since, until = (datetime.fromisoformat(compared[one]) for one in ends)
+        for figures, names in ((compared["all"], JOBS), *((one, (one["job_id"],)) for one in compared["jobs"])):
+            assert {status: figures[side][status] for status in STATUSES} == by_status(log, since, until, *names)
+
+
+def _check_forecast(found: dict[str, Any], runs: Sequence[Execution]) -> None:
+    fires = {name: found["ahead"] // EVERY[name] for name in JOBS}
+    running = sum(run.status == "running" for run in runs)
+    totals = {"running": running, "run": sum(fires.values())}
+    assert found["forecast"]["totals"] == {outcome: count for outcome, count in totals.items() if count}
+    assert all(one["fires"] == fires[one["job_id"]] for one in found["forecast"]["jobs"])
