@@ -11,6 +11,7 @@ transaction. A statement names its tables with `{schema}`, which stands for the 
 from __future__ import annotations
 
 import asyncio
+import re
 import select
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -38,6 +39,7 @@ CANCEL_LIMIT_S = 1.0
 SNAPSHOT = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
 """The mode of a transaction whose statements all see the log as it was at the first one."""
 _WAIT_INTERVAL_S = 0.1
+_UNKNOWN_OPTION = re.compile(r'invalid (?:connection option|URI query parameter): ("\w+")')
 
 
 class _Link(psycopg.AsyncConnection[Row]):
@@ -152,18 +154,16 @@ class Server:
         self.schema = schema
         self.quoted = '"' + schema.replace('"', '""') + '"'
         self._dsn = dsn
-        self.address = "PostgreSQL log"
+        self._given, self._problem = _parse(dsn)
+        self.address = f"PostgreSQL log {_place(self._given)}, schema {schema}"
         self._readers: _Pool | None = None
         self._writers: _Pool | None = None
 
     async def connect(self) -> None:
         """Prepare to connect: the first block does. Raise StoreError for a DSN that is not valid."""
-        try:
-            given = conninfo_to_dict(self._dsn)
-        except psycopg.ProgrammingError as exc:
-            raise StoreError(f"`dsn` is not a connection string of PostgreSQL: {exc}") from None
-        self.address = f"PostgreSQL log {_place(given)}, schema {self.schema}"
-        dsn = make_conninfo(self._dsn, **_defaults(given, self.timeout))
+        if self._problem is not None:
+            raise StoreError(self._problem)
+        dsn = make_conninfo(self._dsn, **_defaults(self._given, self.timeout))
         self._readers, self._writers = _Pool(dsn, READERS), _Pool(dsn, WRITERS)
 
     async def close(self) -> None:
@@ -228,10 +228,25 @@ class Server:
             await pool.close()
 
 
+def _parse(dsn: str) -> tuple[dict[str, Any], str | None]:
+    """Return the options of a DSN, and what is wrong with it, without quoting it: it may contain a password."""
+    try:
+        return conninfo_to_dict(dsn), None
+    except psycopg.ProgrammingError as exc:
+        name = _UNKNOWN_OPTION.match(str(exc))
+        detail = f"it has the unknown option {name[1]}; " if name is not None else ""
+        return {}, (
+            f"`dsn` is not a valid connection string: {detail}expected postgresql://USER:PASSWORD@HOST/NAME, where "
+            "special characters are percent-encoded, or host=HOST dbname=NAME user=USER"
+        )
+
+
 def _place(given: Mapping[str, Any]) -> str:
-    """Return the server and the database of a DSN for display: without user, password and options."""
-    host, port = given.get("host") or given.get("hostaddr") or "localhost", given.get("port") or 5432
-    return f"{host}:{port}/{given.get('dbname') or given.get('user') or ''}"
+    """Return the servers and the database of a DSN for display: without user, password and options."""
+    hosts = str(given.get("host") or given.get("hostaddr") or "localhost").split(",")
+    ports = str(given.get("port") or 5432).split(",")
+    places = [f"{host}:{ports[number if len(ports) > 1 else 0] or 5432}" for number, host in enumerate(hosts)]
+    return f"{','.join(places)}/{given.get('dbname') or given.get('user') or ''}"
 
 
 def _defaults(given: Mapping[str, Any], timeout: float) -> dict[str, Any]:

@@ -214,6 +214,13 @@ class SharedLog(Store, Generic[B]):
         async with self._log.borrowed() as server_log:
             await takeover.end_term(server_log.lease, holder)
 
+    def place_problem(self) -> str | None:
+        try:
+            self._spool.check_folder()
+        except StoreError as exc:
+            return str(exc)
+        return None
+
     # --- writing ---
 
     async def keep_ends(self, events: Sequence[Event]) -> None:
