@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from gnomon.domain.execution import Execution, Status
+from gnomon.domain.statement import Statement
 from gnomon.scheduling.timezones import ClockChange
 
 Fate = Status | Literal["held_back", "undecided", "to_come", "no_outcome", "forgotten"]
@@ -40,7 +41,7 @@ class Silence(msgspec.Struct, frozen=True):
 
 
 class FireExplanation(msgspec.Struct, kw_only=True):
-    """The outcome of a fire, or of a run that was triggered.
+    """The outcome of a fire, or of a run that was triggered: `sentences` in English, each of them a statement as well.
 
     `executions` are its attempts, `behind` the runs that it waited for or was skipped for. `count`, `first` and `last`
     describe the range with which it was missed. `pause`, `hold` (of all jobs) or `silence` is set if it is the cause of
@@ -50,6 +51,7 @@ class FireExplanation(msgspec.Struct, kw_only=True):
     scheduled_time: datetime
     fate: Fate
     sentences: list[str] = []
+    statements: list[Statement] = []
     executions: list[Execution] = []
     count: int = 1
     first: datetime | None = None
@@ -59,9 +61,9 @@ class FireExplanation(msgspec.Struct, kw_only=True):
     silence: Silence | None = None
     behind: list[Execution] = []
 
-    def say(self, *sentences: str) -> None:
-        """Add sentences."""
-        self.sentences += sentences
+    def say(self, *statements: Statement) -> None:
+        """Add statements."""
+        self.statements += statements
 
 
 class ScheduleFact(msgspec.Struct, frozen=True):
@@ -74,7 +76,7 @@ class ScheduleFact(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, kw_only=True):
-    """What the log says about a job at a time: `sentences` for people, and the facts behind them.
+    """What the log says about a job at a time: `sentences` in English, `statements` as data, and the facts behind them.
 
     `asked` is the time, or the run, that was asked about, None for "the last and the next fire". `fires` are those of
     that time; if there are none, `before` and `after` are the nearest ones. `clock_change` is set where a clock change
@@ -85,6 +87,7 @@ class Explanation(msgspec.Struct, kw_only=True):
     timezone: str
     asked: str | None
     sentences: list[str] = []
+    statements: list[Statement] = []
     fires: list[FireExplanation] = []
     before: datetime | None = None
     after: datetime | None = None

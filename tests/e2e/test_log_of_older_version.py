@@ -23,8 +23,8 @@ from gnomon_stats.verification import verify
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "log_format_2"
 RENAMED = {"why": "reason", "ended_why": "ended_reason", "paused_why": "paused_reason"}
-PROSE = {"sentences", "text"}
-"""Fields that hold sentences; so does `detail` where an audit explains what it found."""
+PROSE = {"sentences", "statements", "text"}
+"""Fields that hold sentences, or what they say; so does `detail` where an audit explains what it found."""
 
 
 @pytest.fixture(scope="module")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 
+from gnomon.analysis.wording import chain
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution, execution_id
+from gnomon.domain.statement import Statement, state
 from gnomon.jobs.definition import rebuild_job
 from gnomon.ports import Store
 from gnomon.scheduling.hashed_jitter import fire_of, nominal_time
-
-When = Callable[[datetime | None], str]
 
 
 class Upstream(msgspec.Struct):
@@ -50,26 +50,24 @@ async def recorded_last(store: Store, upstream: Sequence[Upstream]) -> tuple[Exe
     return max(found, key=lambda one: one[1].position, default=None)
 
 
-def waiting_words(upstream: Sequence[Upstream], when: When) -> str | None:
-    """Return what a run waits for, in a sentence; None where all upstream runs have succeeded."""
-    parts = [words for one in upstream if (words := _open_words(one, when)) is not None]
-    return f"It waits for {', and for '.join(parts)}." if parts else None
+def waiting_words(upstream: Sequence[Upstream]) -> Statement | None:
+    """Return what a run waits for; None where all upstream runs have succeeded."""
+    parts = [found for one in upstream if (found := _open(one)) is not None]
+    return state("waits_for", what=chain("and_for", parts)) if parts else None
 
 
-def _open_words(one: Upstream, when: When) -> str | None:
+def _open(one: Upstream) -> Statement | None:
     run = one.run
     if run is None:
-        why = "is paused" if one.paused else "has not decided about that time yet"
-        return f"job {one.job_id}, which {why}"
+        return state("dep_paused" if one.paused else "dep_undecided", job=one.job_id)
     if run.status == "success":
         return None
-    attempt = f" (attempt {run.tries})" if run.tries > 1 else ""
+    about = {"run": run.id, "job": one.job_id, "attempt": run.tries if run.tries > 1 else None}
     if run.status == "running":
-        return f"run {run.id} of job {one.job_id}{attempt}, which started at {when(run.timestamp)} and is still running"
+        return state("dep_running", **about, started_at=run.timestamp)
     if run.status == "scheduled":
-        until = f" until {when(run.not_before)}" if run.not_before is not None else ""
-        return f"run {run.id} of job {one.job_id}{attempt}, which waits itself{until}"
-    return f"run {run.id} of job {one.job_id}{attempt}, which has ended: {run.status}"
+        return state("dep_waits", **about, until_at=run.not_before)
+    return state("dep_ended", **about, fate=run.status)
 
 
 def last_success(upstream: Sequence[Upstream]) -> Execution | None:

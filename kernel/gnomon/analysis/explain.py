@@ -1,4 +1,4 @@
-"""Explain from the log, in plain sentences, why a job ran, ran late, did not run or will not."""
+"""Explain from the log why a job ran, ran late, did not run or will not."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from itertools import takewhile
 
 from gnomon.analysis import fire_outcomes
 from gnomon.analysis.asked_time import MINUTE, SECOND, start_of, width_of
-from gnomon.analysis.fire_explanation import FireExplainer, future_fire_words
+from gnomon.analysis.fire_explanation import FireExplainer, future_fire
 from gnomon.analysis.imported_runs import explain_imported, imported_words
 from gnomon.analysis.schedule_history import Schedule, ScheduleHistory, read_history
 from gnomon.analysis.triggered_runs import explain_triggered, first_attempt, triggered_words
+from gnomon.analysis.wording import in_words, who
 from gnomon.domain import events
 from gnomon.domain.execution import Execution
+from gnomon.domain.statement import Statement, state
 from gnomon.durations import MICROSECOND
 from gnomon.errors import UnknownExecutionError, UnknownJobError
 from gnomon.explanations import Explanation, ScheduleFact
@@ -23,7 +25,7 @@ from gnomon.scheduling.cron import CronTrigger
 from gnomon.scheduling.timezones import ClockChange, change_at, changes_between, instants, timezone_or_utc
 from gnomon.scheduling.triggers import AtTrigger, EveryTrigger, explain_trigger
 from gnomon.stores.reading import newest_time
-from gnomon.text import close_match, length
+from gnomon.text import close_match
 
 CLOCK_TOLERANCE = timedelta(seconds=5)
 """Clocks of two machines differ by less."""
@@ -44,7 +46,7 @@ async def explain(store: Store, job_id: str, moment: datetime | date | None, now
     stream = [e for e in await store.stream(events.job_stream(job_id)) if e.position <= head]
     if job_id not in states or not stream:
         if imported := await explain_imported(store, job_id, moment, UTC):
-            return Explanation(job_id=job_id, timezone="UTC", asked=_asked(moment), sentences=imported)
+            return in_words(Explanation(job_id=job_id, timezone="UTC", asked=_asked(moment), statements=imported), UTC)
         raise UnknownJobError(job_id, close_match(job_id, states))
     explainer = _Explainer(store, read_history(stream, states[job_id]), moment, head, now)
     await explainer.explain(moment)
@@ -52,11 +54,8 @@ async def explain(store: Store, job_id: str, moment: datetime | date | None, now
     explainer.say(*await explain_triggered(store, job_id, moment, explainer.zone))
     newest = await newest_time(store, now)
     if newest is not None and newest - now > CLOCK_TOLERANCE:
-        explainer.say(
-            f"The clock of this machine is {length(newest - now)} behind the newest event of the log, which is from "
-            f"{explainer.when(newest)}: the job may not fire until it has caught up. Set the clock, or wait."
-        )
-    return explainer.found
+        explainer.say(state("clock_behind", behind_s=(newest - now).total_seconds(), newest_at=newest))
+    return in_words(explainer.found, explainer.zone)
 
 
 async def explain_run(store: Store, execution_id: str, now: datetime) -> Explanation:
@@ -70,13 +69,13 @@ async def explain_run(store: Store, execution_id: str, now: datetime) -> Explana
     first = await first_attempt(store, run)
     stream = [event for event in await store.stream(events.job_stream(run.job_id)) if event.position <= head]
     if not stream or run.imported_from is not None:
-        sentences = [imported_words(run, UTC)] if run.imported_from is not None else []
-        return Explanation(job_id=run.job_id, timezone="UTC", asked=run.id, sentences=sentences)
+        statements = [imported_words(run)] if run.imported_from is not None else []
+        return in_words(Explanation(job_id=run.job_id, timezone="UTC", asked=run.id, statements=statements), UTC)
     state = next(iter(await store.jobs([run.job_id])), None)
     explainer = _Explainer(store, read_history(stream, state), first.scheduled_time, head, now)
     explainer.found.asked = run.id
     await explainer.explain_run(first)
-    return explainer.found
+    return in_words(explainer.found, explainer.zone)
 
 
 class _Explainer:
@@ -88,7 +87,7 @@ class _Explainer:
         self._head = head
         self._now = now
         self.zone = _zone_at(history, moment)
-        self._fire_explainer = FireExplainer(store, history, self.zone, head, now)
+        self._fire_explainer = FireExplainer(store, history, head, now)
         self.found = Explanation(
             job_id=history.state.job_id,
             timezone=str(self.zone),
@@ -110,52 +109,49 @@ class _Explainer:
         if not run.is_manual:
             if (schedule := self._history.schedule_at(run.scheduled_time)) is not None:
                 self._note_schedule(schedule)
-            self.say(f"{run.job_id} was due at {self.when(run.scheduled_time)}.")
+            self.say(state("was_due", job=run.job_id, due_at=run.scheduled_time))
             await self._explain_fire(run.scheduled_time)
             return
-        self.say(await triggered_words(self._store, run, self.when))
+        self.say(await triggered_words(self._store, run))
         explanation = await self._fire_explainer.explain_triggered(run)
         self.found.fires.append(explanation)
-        self.say(*explanation.sentences)
+        self.say(*explanation.statements)
 
-    def say(self, *sentences: str) -> None:
-        self.found.sentences += sentences
-
-    def when(self, at: datetime | None) -> str:
-        return self._fire_explainer.when(at)
+    def say(self, *statements: Statement) -> None:
+        self.found.statements += statements
 
     # --- questions ---
 
     async def _last_and_next(self) -> None:
-        state = self._history.state
-        if state.newest_fire is not None:
-            self.say(f"The last fire of {state.job_id} was due at {self.when(state.newest_fire)}.")
-            await self._explain_fire(state.newest_fire)
+        current = self._history.state
+        if current.newest_fire is not None:
+            self.say(state("last_fire", job=current.job_id, due_at=current.newest_fire))
+            await self._explain_fire(current.newest_fire)
         else:
-            self.say(f"{state.job_id} has not had a fire yet.")
+            self.say(state("no_fire_yet", job=current.job_id))
         schedule = self._history.schedules[-1] if self._history.schedules else None
-        if schedule is None or state.removed:
-            self._explain_no_schedule(self._now, "so no fire follows")
+        if schedule is None or current.removed:
+            self._explain_no_schedule(self._now, "removed_for_good")
             return
         self._note_schedule(schedule)
         if schedule.trigger is None:
             self.say(self._schedule_words(schedule))
             return
-        fire = next_fire(schedule.trigger, state.last_fire, schedule.anchor, state.newest_fire)
+        fire = next_fire(schedule.trigger, current.last_fire, schedule.anchor, current.newest_fire)
         if fire is None:
-            self.say(f"No fire follows: its schedule, {explain_trigger(schedule.trigger)}, has ended.")
+            self.say(state("none_follows", schedule=explain_trigger(schedule.trigger)))
             return
-        self.say(f"The next fire {self._is_due(fire)} at {self.when(fire)}.")
+        self.say(state(self._tense("next_fire", fire), due_at=fire))
         self.found.after = fire
         await self._explain_fire(fire)
-        if state.newest_fire is not None and state.newest_fire - self._now > CLOCK_TOLERANCE:
-            self.say(future_fire_words(schedule.trigger, self.when(state.newest_fire)))
+        if current.newest_fire is not None and current.newest_fire - self._now > CLOCK_TOLERANCE:
+            self.say(future_fire(schedule.trigger, current.newest_fire))
 
     async def _day(self, day: date) -> None:
         start, end = (start_of(one, self.zone) for one in (day, day + timedelta(days=1)))
         for change in changes_between(self.zone, start - SECOND, end):
             self.found.clock_change = change
-            self.say(f"Note that {change}.")
+            self.say(state("note", change=_clocks(change)))
         fires = explained = 0
         for schedule in self._history.schedules:
             if schedule.since >= end or (schedule.until is not None and schedule.until < start):
@@ -164,12 +160,12 @@ class _Explainer:
                 fires += count
                 if len(self.found.fires) < MOST_EXPLAINED:
                     explained += count
-                    self.say(f"{self.when(fire)}:")
+                    self.say(state("fire_of_day", due_at=fire))
                     await self._explain_fire(fire)
         if fires > explained:
-            self.say(f"{fires - explained} more fires on that day; ask about one by its time.")
+            self.say(state("more_fires", count=fires - explained))
         if not fires:
-            await self._no_fire(start, f"no fire on {day.isoformat()}", end - SECOND)
+            await self._no_fire(start, state("no_fire_on", day=day.isoformat()), end - SECOND)
 
     async def _wall_time(self, wall_time: datetime) -> None:
         change = change_at(self.zone, wall_time)
@@ -179,13 +175,13 @@ class _Explainer:
         self.found.clock_change = change
         schedule = self._history.schedule_at(change.at)
         if change.kind == "gap":
-            self.say(f"The clocks never show {wall_time:%H:%M} on that day: {change}.")
+            self.say(state("never_shown", wall=f"{wall_time:%H:%M}", change=_clocks(change)))
             await self._in_gap(wall_time, change, schedule)
             return
-        self.say(f"{wall_time:%H:%M} occurs twice on that day: {change}.")
+        self.say(state("twice", wall=f"{wall_time:%H:%M}", change=_clocks(change)))
         both = instants(self.zone, wall_time)
         if schedule is not None and isinstance(schedule.trigger, CronTrigger) and schedule.trigger.has_fixed_times:
-            self.say("The schedule has fixed times of the day, so it fires in the first pass only.")
+            self.say(state("fixed_first_pass"))
             both = both[:1]
         for instant in both:
             await self._instant(instant)
@@ -194,21 +190,16 @@ class _Explainer:
         trigger = schedule.trigger if schedule is not None else None
         if isinstance(trigger, CronTrigger) and trigger.names(wall_time):
             if trigger.has_fixed_times:
-                self.say(
-                    "The schedule has fixed times of the day: those that the clocks skip fire once, together, at the "
-                    f"first instant after the gap, {self.when(change.at)}."
-                )
+                self.say(state("fixed_in_gap", first_at=change.at))
                 await self._instant(change.at)
                 return
-            self.say("The schedule follows elapsed time, so it does not fire at times that the clocks skip.")
-        await self._no_fire(change.at - MICROSECOND, f"no fire at {wall_time.isoformat(' ', 'minutes')}")
+            self.say(state("elapsed_in_gap"))
+        await self._no_fire(change.at - MICROSECOND, state("no_fire_at_wall", wall=wall_time.isoformat(" ", "minutes")))
 
     async def _instant(self, instant: datetime) -> None:
         if (late := self._added_too_late(instant)) is not None and isinstance(late.trigger, AtTrigger):
             self._note_schedule(late)
-            self.say(
-                f"{late.job_id} was due at {self.when(late.trigger.at)}, but that was added at {self.when(late.since)}."
-            )
+            self.say(state("due_before_added", job=late.job_id, due_at=late.trigger.at, added_at=late.since))
             await self._explain_fire(late.trigger.at)
             return
         schedule = self._history.schedule_at(instant)
@@ -217,10 +208,10 @@ class _Explainer:
             return
         fire = await self._fire_at(schedule, instant)
         if fire is None:
-            await self._no_fire(instant, f"no fire at {self.when(instant)}")
+            await self._no_fire(instant, state("no_fire_at", asked_at=instant))
             return
         self._note_schedule(schedule)
-        self.say(f"{self.found.job_id} {self._is_due(fire)} at {self.when(fire)}.")
+        self.say(state("is_due" if fire > self._now else "was_due", job=self.found.job_id, due_at=fire))
         self._explain_clocks(schedule, fire)
         await self._explain_fire(fire)
 
@@ -237,7 +228,7 @@ class _Explainer:
     async def _explain_fire(self, fire: datetime) -> None:
         explanation = await self._fire_explainer.explain(fire)
         self.found.fires.append(explanation)
-        self.say(*explanation.sentences)
+        self.say(*explanation.statements)
 
     async def _fires_between(
         self, schedule: Schedule, start: datetime, end: datetime
@@ -288,16 +279,16 @@ class _Explainer:
 
     # --- where there is no fire ---
 
-    async def _no_fire(self, instant: datetime, what: str, end: datetime | None = None) -> None:
+    async def _no_fire(self, instant: datetime, what: Statement, end: datetime | None = None) -> None:
         schedule = self._history.schedule_at(instant) or (self._history.schedule_at(end) if end is not None else None)
         if schedule is None:
             self._explain_no_schedule(instant)
             return
         self._note_schedule(schedule)
         if schedule.trigger is None:
-            self.say(f"The log has {what}. {self._schedule_words(schedule)}")
+            self.say(state("log_has", what=what, schedule=self._schedule_words(schedule)))
             return
-        self.say(f"{self.found.job_id} has {what}. {self._schedule_words(schedule)}")
+        self.say(state("job_has", job=self.found.job_id, what=what, schedule=self._schedule_words(schedule)))
         self._explain_other_schedules(schedule)
         self._explain_clocks(schedule, instant)
         self.found.before = await self._fire_before(schedule, instant)
@@ -307,34 +298,34 @@ class _Explainer:
             self.found.after = None
         if self.found.before is not None:
             explanation = await self._fire_explainer.explain(self.found.before)
-            self.say(f"The fire before was at {self.when(self.found.before)} ({explanation.fate}).")
+            self.say(state("fire_before", due_at=self.found.before, fate=explanation.fate))
         if self.found.after is not None:
-            self.say(f"The fire after {self._is_due(self.found.after)} at {self.when(self.found.after)}.")
+            self.say(state(self._tense("fire_after", self.found.after), due_at=self.found.after))
         elif schedule.until is None:
-            self.say("No fire follows: the schedule has ended.")
+            self.say(state("schedule_over"))
         self._explain_pause(instant)
 
-    def _explain_no_schedule(self, instant: datetime, so: str = "so it had no fire") -> None:
+    def _explain_no_schedule(self, instant: datetime, removed: str = "removed_without") -> None:
         """Explain that the job did not exist yet at a moment, or had been removed."""
         before = [s for s in self._history.schedules if s.until is not None and s.until < instant]
         after = [s for s in self._history.schedules if s.since >= instant]
         job_id = self._history.state.job_id
         if before:
             last = before[-1]
-            who = _actor_words(last.ended_by, last.ended_reason)
-            self.say(f"{job_id} was removed at {self.when(last.until)} by {who}, {so}.")
+            by = who(last.ended_by, last.ended_reason)
+            self.say(state(removed, job=job_id, removed_at=last.until, who=by))
         if after:
-            who, again = _actor_words(after[0].actor, after[0].reason), "again " if before else ""
-            self.say(f"{job_id} was added {again}at {self.when(after[0].since)} by {who}, and had no fires before.")
+            by = who(after[0].actor, after[0].reason)
+            self.say(state("added_again" if before else "added", job=job_id, added_at=after[0].since, who=by))
 
     def _explain_other_schedules(self, schedule: Schedule) -> None:
         """Mention that the schedule has been replaced since, in case the reader has the new one in mind."""
         now = self._history.schedules[-1]
         if now is not schedule and schedule.ending == "changed":
-            who = _actor_words(schedule.ended_by, schedule.ended_reason)
-            self.say(f"This was the schedule until {self.when(schedule.until)}, when it was changed by {who}.")
+            by = who(schedule.ended_by, schedule.ended_reason)
+            self.say(state("changed_since", until_at=schedule.until, who=by))
         elif isinstance(schedule.trigger, EveryTrigger):
-            self.say(f"Its fires are counted from {self.when(schedule.anchor)}.")
+            self.say(state("counted_from", anchor_at=schedule.anchor))
 
     def _explain_clocks(self, schedule: Schedule, instant: datetime) -> None:
         """Mention how a clock change affects a moment just after a gap, or in either pass of a repeated hour."""
@@ -344,42 +335,47 @@ class _Explainer:
         gap = next(iter(changes_between(self.zone, instant - SECOND, instant)), None)
         if gap is not None and gap.kind == "gap":
             self.found.clock_change = gap
-            self.say(f"Note that {gap}.")
+            self.say(state("note", change=_clocks(gap)))
             if trigger.has_fixed_times and not trigger.names(wall_time):
-                self.say(
-                    "Fixed times of the day that the clocks skip fire at the first instant after the gap: this one."
-                )
+                self.say(state("gap_here"))
             return
         repeat = change_at(self.zone, wall_time)
         if repeat is not None and repeat.kind == "repeat":
             self.found.clock_change = repeat
-            which = "first" if instant < repeat.at else "second"
-            rule = "fires in the first pass only" if trigger.has_fixed_times else "fires in both passes"
-            self.say(f"{wall_time:%H:%M} occurs twice, as {repeat}. This is the {which} time, and the schedule {rule}.")
+            code = "twice_first" if instant < repeat.at else "twice_second"
+            rule = state("in_first_pass" if trigger.has_fixed_times else "in_both_passes")
+            self.say(state(code, wall=f"{wall_time:%H:%M}", change=_clocks(repeat), rule=rule))
 
     def _explain_pause(self, instant: datetime) -> None:
-        state = self._history.state
-        if state.paused_at is not None and instant >= state.paused_at:
+        current = self._history.state
+        if current.paused_at is not None and instant >= current.paused_at:
             self.found.pause = self._history.pauses[-1] if self._history.pauses else None
-            who = _actor_words(state.paused_by, state.paused_reason)
-            self.say(f"The job has been paused since {self.when(state.paused_at)} by {who}.")
+            by = who(current.paused_by, current.paused_reason)
+            self.say(state("paused_since", since_at=current.paused_at, who=by))
 
-    def _is_due(self, fire: datetime) -> str:
-        return "is due" if fire > self._now else "was due"
+    def _tense(self, code: str, fire: datetime) -> str:
+        return f"{code}_is" if fire > self._now else f"{code}_was"
 
     def _note_schedule(self, schedule: Schedule) -> None:
         text = explain_trigger(schedule.trigger) if schedule.trigger is not None else "none"
         self.found.schedule = ScheduleFact(text, schedule.since, schedule.until, schedule.problem)
 
-    def _schedule_words(self, schedule: Schedule) -> str:
+    def _schedule_words(self, schedule: Schedule) -> Statement:
         if schedule.problem is not None:
-            return f"Its fires cannot be computed: {schedule.problem}."
+            return state("fires_unknown", problem=schedule.problem)
         if schedule.trigger is None:
             after = schedule.job.after if schedule.job is not None else []
-            if after:
-                return f"The job has no schedule: it runs after {' and '.join(after)}."
-            return "The job has no schedule: it runs only when it is triggered."
-        return f"The schedule is: {explain_trigger(schedule.trigger)}."
+            return state("runs_after", jobs=" and ".join(after)) if after else state("only_triggered")
+        return state("schedule_is", schedule=explain_trigger(schedule.trigger))
+
+
+def _clocks(change: ClockChange) -> Statement:
+    """Return how the clocks of a zone change, with its wall times as text."""
+    is_gap = change.kind == "gap"
+    first, then = (change.first, change.last) if is_gap else (change.last, change.first)
+    names = {"zone": change.timezone, "before": change.before, "after": change.after}
+    walls = {"day": f"{change.first:%Y-%m-%d}", "first": f"{first:%H:%M}", "then": f"{then:%H:%M}"}
+    return state("clocks_forward" if is_gap else "clocks_back", **names, **walls)
 
 
 def _asked(moment: datetime | date | None) -> str | None:
@@ -394,7 +390,3 @@ def _zone_at(history: ScheduleHistory, moment: datetime | date | None) -> tzinfo
         schedules = [s for s in schedules if s.since <= about] or schedules[:1]
     name = schedules[-1].definition.get("timezone") if schedules else None
     return timezone_or_utc(name)
-
-
-def _actor_words(actor: str | None, reason: str | None) -> str:
-    return f"{actor or 'someone'}{f' ({reason})' if reason else ''}"

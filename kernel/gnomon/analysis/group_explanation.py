@@ -8,9 +8,11 @@ from datetime import datetime
 import msgspec
 
 from gnomon.analysis.queue_explanation import slot_holders
+from gnomon.analysis.wording import chain
 from gnomon.domain.events import KernelStarted
 from gnomon.domain.execution import Execution
 from gnomon.domain.records import ExecutionQuery
+from gnomon.domain.statement import Statement, state
 from gnomon.errors import ConfigError
 from gnomon.jobs.groups import Group, Rate, convert_groups
 from gnomon.ports import Store
@@ -47,19 +49,19 @@ async def group_of(store: Store, job_id: str, now: datetime) -> GroupAtPresent |
     return GroupAtPresent(name, limits, members)
 
 
-async def what_it_waits_for(store: Store, group: GroupAtPresent, now: datetime) -> tuple[str | None, list[Execution]]:
-    """Return why the group lets no run start, in a sentence, with the runs that take its slots; None where it does."""
+async def what_it_waits_for(
+    store: Store, group: GroupAtPresent, now: datetime
+) -> tuple[Statement | None, list[Execution]]:
+    """Return why the group lets no run start, with the runs that take its slots; None where it does."""
     active = [run for run in await slot_holders(store) if run.job_id in group.jobs]
     limit = group.limits.limit if group.limits is not None else None
     if limit is not None and len(active) >= limit:
-        named = ", ".join(f"run {run.id} of job {run.job_id}" for run in active[:MOST_NAMED])
-        more = f" and {len(active) - MOST_NAMED} more" if len(active) > MOST_NAMED else ""
-        return (
-            f"It waits for a slot of group {group.name}: {len(active)} of {limit} taken by {named}{more}.",
-            active,
-        )
+        named = chain("and_run", [state("run_of_job", run=one.id, job=one.job_id) for one in active[:MOST_NAMED]])
+        more = len(active) - MOST_NAMED if len(active) > MOST_NAMED else None
+        taken = {"taken": len(active), "limit": limit, "runs": named, "more": more}
+        return state("group_slot", group=group.name, **taken), active
     if (rate := group.rate) is not None and await _starts(store, group, now - rate.period) >= rate.count:
-        return f"It waits for the rate of group {group.name}: {rate} have been used.", []
+        return state("group_rate", group=group.name, rate=str(rate)), []
     return None, []
 
 

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta, tzinfo
+from typing import Any
 
 from gnomon.analysis.asked_time import span_of
 from gnomon.domain.execution import Execution
 from gnomon.domain.records import ExecutionQuery
+from gnomon.domain.statement import Statement, state
 from gnomon.ports import Store
-from gnomon.text import length, moment
 
 LONGEST_DELAY = timedelta(days=1)
 """How long after it was due a run may have begun, to be found by the time at which it was due."""
 MOST_READ, MOST_EXPLAINED = 200, 12
 
 
-async def explain_imported(store: Store, job_id: str, asked: datetime | date | None, zone: tzinfo) -> list[str]:
-    """Return a sentence for each imported run of a job at a time, or for the newest run of the job if it is one."""
+async def explain_imported(store: Store, job_id: str, asked: datetime | date | None, zone: tzinfo) -> list[Statement]:
+    """Return a statement about each imported run of a job at a time, or for the newest run of the job if it is one."""
     if asked is None:
         newest = await store.executions(ExecutionQuery(job_id=job_id, hidden=True, limit=1))
-        return [imported_words(run, zone) for run in newest.items if run.imported_from is not None]
+        return [imported_words(run) for run in newest.items if run.imported_from is not None]
     runs = await _imported_between(store, job_id, *span_of(asked, zone))
-    more = [f"{len(runs) - MOST_EXPLAINED} more runs were imported; ask about one by its time."]
-    return [imported_words(run, zone) for run in runs[:MOST_EXPLAINED]] + more * (len(runs) > MOST_EXPLAINED)
+    more = [state("more_imported", count=len(runs) - MOST_EXPLAINED)]
+    return [imported_words(run) for run in runs[:MOST_EXPLAINED]] + more * (len(runs) > MOST_EXPLAINED)
 
 
 async def _imported_between(store: Store, job_id: str, since: datetime, until: datetime) -> list[Execution]:
@@ -35,17 +36,17 @@ async def _imported_between(store: Store, job_id: str, since: datetime, until: d
     return [run for run in runs if since <= run.scheduled_time < until or since <= run.timestamp < until]
 
 
-def imported_words(run: Execution, zone: tzinfo) -> str:
-    """Return what the log says about an imported run, in a sentence."""
-    took = f" after {length(run.execution_time)}" if run.execution_time is not None else ""
-    message = (run.error_message or "no message").splitlines()[0]
-    ends = {"success": f"it succeeded{took}", "failed": f"it failed{took} ({run.reason}): {message}"}
-    ends |= {
-        "missed": f"it was missed{f': {run.detail}' if run.detail else ''}",
-        "cancelled": f"it was cancelled{took}",
+def imported_words(run: Execution) -> Statement:
+    """Return what the log says about an imported run."""
+    took: dict[str, Any] = {"took_s": run.execution_time}
+    error = (run.error_message or "no message").splitlines()[0]
+    ends = {
+        "success": state("it_succeeded", **took),
+        "failed": state("it_failed", **took, reason=run.reason, error=error),
+        "missed": state("it_was_missed", detail=run.detail or None),
+        "cancelled": state("it_was_cancelled", **took),
+        "running": state("it_is_running"),
+        "scheduled": state("it_has_not_started"),
     }
-    ends |= {"running": "it is running", "scheduled": "it has not started"}
-    return (
-        f"Run {run.id} was recorded from {run.imported_from}: it was due at {moment(run.scheduled_time, zone)}, and "
-        f"{ends[run.status]}. No kernel decided it, so the log knows no more about it."
-    )
+    due = {"due_at": run.scheduled_time, "end": ends[run.status]}
+    return state("imported", run=run.id, source=run.imported_from, **due)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from gnomon.domain.events import Event, QueueResumed, QueueStalled, Started
 from gnomon.domain.execution import Execution
 from gnomon.domain.records import ExecutionQuery
+from gnomon.domain.statement import Statement, state
 from gnomon.ports import Store
 from gnomon.stores.reading import newest_kernel_fact
-from gnomon.text import length
 
 MOST_HOLDERS = 200
 """Runs of each status among which those that take a slot are searched."""
@@ -25,23 +24,28 @@ async def slot_holders(store: Store, job_id: str | None = None) -> list[Executio
     return holders
 
 
-def queue_words(run: Execution, when: Callable[[datetime | None], str], started: Started | None = None) -> list[str]:
+def queue_of(run: Execution) -> Statement:
+    """Return where a run that was handed over waits, or waited."""
+    return state("queue_named", queue=run.queue) if run.queue else state("runner_named", runner=run.handed_to)
+
+
+def queue_words(run: Execution, started: Started | None = None) -> list[Statement]:
     """Return when a run was handed over, which worker began it and with which code; nothing for one that was not."""
     if run.handed_to is None or run.handed_over_at is None:
         return []
-    queue = f"queue {run.queue}" if run.queue else f"runner {run.handed_to}"
-    handed_over = f"It was handed over to {queue} at {when(run.handed_over_at)}"
+    handed = {"queue": queue_of(run), "handed_at": run.handed_over_at}
     if run.status == "scheduled":
-        why = [f"{run.warning[0].upper()}{run.warning[1:].rstrip('.')}."] if run.warning else []
-        return [f"{handed_over}, and no worker has begun it.", *why]
+        why = f"{run.warning[0].upper()}{run.warning[1:].rstrip('.')}" if run.warning else None
+        return [state("handed_waiting", **handed), *([state("warned", text=why)] if why else [])]
     if run.worker is None:
-        return [f"{handed_over}, and no worker began it."]
-    waited = length(run.timestamp - run.handed_over_at)
-    code = f", with {started.code}" if started is not None and started.code else ""
-    return [f"{handed_over}, and {run.worker or 'a worker'} began it at {when(run.timestamp)}, {waited} later{code}."]
+        return [state("handed_unbegun", **handed)]
+    waited_s = (run.timestamp - run.handed_over_at).total_seconds()
+    code = (started.code or None) if started is not None else None
+    began = {"worker": run.worker or "a worker", "began_at": run.timestamp, "waited_s": waited_s, "code": code}
+    return [state("handed_begun", **handed, **began)]
 
 
-async def stall_words(store: Store, run: Execution, end: datetime, when: Callable[[datetime | None], str]) -> list[str]:
+async def stall_words(store: Store, run: Execution, end: datetime) -> list[Statement]:
     """Return why the queue of a run stood still while the run waited in it, until `end`; nothing where it did not."""
     if run.handed_to is None or run.handed_over_at is None:
         return []
@@ -53,8 +57,8 @@ async def stall_words(store: Store, run: Execution, end: datetime, when: Callabl
 
     fact = await newest_kernel_fact(store, end + timedelta(microseconds=1), concerns)
     if isinstance(fact, QueueStalled):
-        return [f"The queue has stood still since {when(fact.at)}: {fact.reason.rstrip('.')}."]
+        return [state("queue_still", since_at=fact.at, why=fact.reason.rstrip("."))]
     if isinstance(fact, QueueResumed) and fact.at > run.handed_over_at:
         since = fact.at - timedelta(seconds=fact.seconds)
-        return [f"The queue stood still from {when(since)} to {when(fact.at)}: {fact.reason.rstrip('.')}."]
+        return [state("queue_was_still", since_at=since, until_at=fact.at, why=fact.reason.rstrip("."))]
     return []

@@ -11,6 +11,7 @@ import msgspec
 from gnomon.domain.brief import brief_list
 from gnomon.domain.execution import Execution
 from gnomon.domain.run_difference import ChangedValue, LogDifference, LoggedAct, RunDifference, StepPair
+from gnomon.domain.statement import Statement
 from gnomon.explanations import Explanation, Fate, FireExplanation, Pause, ScheduleFact, Silence
 from gnomon.scheduling.timezones import ClockChange
 from gnomon.wire.records import Record
@@ -27,6 +28,7 @@ class FireExplanationRecord(msgspec.Struct, kw_only=True):
     scheduled_time: datetime
     fate: Fate
     sentences: list[str] = []
+    statements: list[Statement] = []
     executions: list[Record] = []
     count: int = 1
     first: datetime | None = None
@@ -52,6 +54,8 @@ class FireExplanationRecord(msgspec.Struct, kw_only=True):
 class ExplanationRecord(msgspec.Struct, kw_only=True):
     """What the log says about a job at a time, or about a run: `sentences` in English, and the facts behind them.
 
+    `statements` are the sentences as data, one for each, for other languages.
+
     `asked` is what was asked about, null for the last and the next fire. `fires` are those of that time; if there are
     none, `before` and `after` are the nearest ones.
     """
@@ -60,6 +64,7 @@ class ExplanationRecord(msgspec.Struct, kw_only=True):
     timezone: str
     asked: str | None
     sentences: list[str] = []
+    statements: list[Statement] = []
     fires: list[FireExplanationRecord] = []
     before: datetime | None = None
     after: datetime | None = None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Collection
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from gnomon.domain.statement import state
 from gnomon.explanations import Explanation, FireExplanation
 
 HIDDEN: Final = "Another job, which this token does not show, is a part of the reason."
@@ -20,17 +21,19 @@ async def visible_explanation(
 ) -> Explanation:
     """Return an explanation whose sentences name neither one of these jobs nor a run that is not seen."""
 
-    async def visible(sentences: list[str]) -> list[str]:
-        kept: list[str] = []
-        for sentence in sentences:
+    async def visible(one: Explanation | FireExplanation) -> dict[str, Any]:
+        sentences, statements = [], []
+        for sentence, statement in zip(one.sentences, one.statements, strict=True):
             words = {word.rstrip(".:") for word in _WORD.findall(sentence)}
             named = [await sees_run(run_id) for run_id in _RUN_ID.findall(sentence)]
-            kept.append(sentence if words.isdisjoint(hidden_jobs) and all(named) else HIDDEN)
-        return kept
+            is_seen = words.isdisjoint(hidden_jobs) and all(named)
+            sentences.append(sentence if is_seen else HIDDEN)
+            statements.append(statement if is_seen else state("hidden"))
+        return {"sentences": sentences, "statements": statements}
 
     async def of_fire(fire: FireExplanation) -> FireExplanation:
         behind = [run for run in fire.behind if await sees_run(run.id)]
-        return msgspec.structs.replace(fire, sentences=await visible(fire.sentences), behind=behind)
+        return msgspec.structs.replace(fire, **await visible(fire), behind=behind)
 
     fires = [await of_fire(fire) for fire in found.fires]
-    return msgspec.structs.replace(found, sentences=await visible(found.sentences), fires=fires)
+    return msgspec.structs.replace(found, **await visible(found), fires=fires)

@@ -32,7 +32,7 @@ async def test_a_triggered_run_names_the_run_that_triggered_it(
         for asked in (None, START, START.date()):
             sentences = (await explain(kernel._store, "report", asked, gnomon_clock.now())).sentences
             by = f"by run {loaded.id} of job load. It succeeded"
-            wanted = f"Run {reported.id} was triggered at 2026-01-01 00:00:00 UTC {by}"
+            wanted = f"Run {reported.id} was triggered at 2026-01-01 00:00 UTC {by}"
             assert [wanted in sentence for sentence in sentences].count(True) == 1, sentences
         of_parent = (await explain(kernel._store, "load", None, gnomon_clock.now())).sentences
 

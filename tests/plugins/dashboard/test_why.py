@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 from urllib.parse import quote
 
@@ -118,6 +119,21 @@ async def test_a_job_is_explained_at_the_time_that_is_asked_for(open_page: Any, 
     await expect(page.get_by_role("region", name="Runs")).to_be_visible()
     await page.get_by_role("link", name="Why?").first.click()
     await expect(page.locator("h1")).to_contain_text("Why: Financial statements")
+
+
+async def test_what_the_log_says_is_chinese_on_the_chinese_page(open_page: Any, serve: Any, jobs: list[Job]) -> None:
+    served = await serve(*jobs)
+    run = await fail(served.kernel)
+    said = (await served.kernel.explain_run(run.id)).statements
+    window = await open_page(served.url, f"/runs/{run.id}/why", locale="zh-CN")
+    sentences = window.page.locator(".sentences p")
+
+    await expect(sentences).to_have_count(len(said))
+    await expect(sentences.filter(has_text="没有再次重试")).to_have_count(1)
+    await expect(sentences.filter(has_text=re.compile("后失败.*no prices of this day"))).to_have_count(1)
+    for text in await sentences.all_text_contents():
+        assert re.search("[\u4e00-\u9fff]", text), text
+        assert "{" not in text
 
 
 async def test_why_answers_with_what_was_known_at_the_moment_that_the_page_shows(

@@ -7,10 +7,11 @@ from typing import Any
 
 from playwright.async_api import expect
 
+from gnomon.analysis import wording as of_explanations
 from gnomon_alerts import wording as of_alerts
 from gnomon_web.dashboard.assets import build
 
-SENTENCES = of_alerts.TEMPLATES
+SENTENCES = {**of_alerts.TEMPLATES, **of_explanations.TEMPLATES, "hidden": ""}
 """The sentences that the server words in English, by their codes."""
 
 
@@ -33,9 +34,10 @@ async def test_every_sentence_of_the_server_has_words_in_the_other_languages(
     lab: Any, open_page: Any, day: str
 ) -> None:
     languages = await lab.inside(
-        "Object.fromEntries(await Promise.all(Object.entries(m.SERVER_SENTENCES).map(async ([key, load]) =>"
-        " [key, await load()])))"
+        "Object.fromEntries(await Promise.all(Object.entries(m.SERVER_SENTENCES).map(async ([key, parts]) =>"
+        " [key, Object.assign({}, ...await Promise.all(parts.map((load) => load())))])))"
     )
+    assert not of_alerts.TEMPLATES.keys() & of_explanations.TEMPLATES.keys()
     assert set(languages) == set(await lab.inside("m.LANGUAGES")) - {"en"}
     for language, sentences in languages.items():
         assert {code for code in sentences if "." not in code} == set(SENTENCES), language
@@ -54,6 +56,8 @@ async def test_every_sentence_of_the_server_has_words_in_the_other_languages(
         "in English",
     ]
     assert await lab.inside(shown, [said]) == ["in English"]
+    ended = [{"code": "succeeded", "values": values} for values in ({"took_s": 5}, {})]
+    assert await chinese.inside(shown, ended) == ["它在 5.0秒 后成功结束。", "它成功结束。"]
 
 
 def written() -> dict[str, str]:

@@ -131,6 +131,9 @@ export function periodInWords({ since, until }) {
 export const fullMoment = (at) =>
   format(milliseconds(at), { ...DATE, year: 'numeric', weekday: 'short', ...TIME, second: '2-digit', timeZoneName: 'short' });
 
+/** The date and time in a zone, which what is around it names. @param {string} timeZone @param {string | number} at */
+export const momentIn = (timeZone, at) => format(milliseconds(at), { timeZone, year: 'numeric', ...DATE, ...TIME, second: '2-digit' });
+
 /** The date and time, for details; the title shows the rest. @param {string | number} at */
 export const dateAndTime = (at) => labelled(format(milliseconds(at), { ...DATE, ...TIME, second: '2-digit' }), milliseconds(at));
 

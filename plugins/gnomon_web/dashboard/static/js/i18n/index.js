@@ -11,8 +11,8 @@ export const CATALOGUES = {
   en: [() => en, () => import('./en_pages.js').then(({ enPages }) => enPages)],
   'zh-CN': [() => import('./zh.js').then(({ zh }) => zh), () => import('./zh_pages.js').then(({ zhPages }) => zhPages)],
 };
-/** Sentences that the server words in English only. @type {Record<string, () => Promise<Words>>} */
-export const SERVER_SENTENCES = { 'zh-CN': () => import('./zh_said.js').then(({ zhSaid }) => zhSaid) };
+/** Sentences that the server words in English only, in the same parts. @type {Record<string, (() => Promise<Words>)[]>} */
+export const SERVER_SENTENCES = { 'zh-CN': [() => import('./zh.js').then(({ zhSaid }) => zhSaid), () => import('./zh_pages.js').then(({ zhExplained }) => zhExplained)] };
 export const LANGUAGES = { en: 'English', 'zh-CN': '简体中文' };
 
 const preferred = navigator.languages.some((one) => one.toLowerCase().startsWith('zh')) ? 'zh-CN' : 'en';
@@ -30,12 +30,17 @@ export const sentences = () => ownSentences;
 /** The language of the page. A change rebuilds the whole page, so texts need no signal of their own. */
 export const language = signal('en');
 
+/** @param {(() => Words | Promise<Words>)[]} [loads] @returns {Promise<Words>} */
+const readParts = async (loads = []) => Object.assign({}, ...(await Promise.all(loads.slice(0, parts).map((load) => load()))));
+
 /** @param {string} wanted */
-const readWords = async (wanted) => Object.assign({}, ...(await Promise.all(CATALOGUES[wanted].slice(0, parts).map((load) => load()))));
+async function readLanguage(wanted) {
+  [catalogue, ownSentences] = await Promise.all([readParts(CATALOGUES[wanted]), readParts(SERVER_SENTENCES[wanted])]);
+}
 
 /** @param {string} wanted */
 async function switchTo(wanted) {
-  [catalogue, ownSentences] = await Promise.all([readWords(wanted), SERVER_SENTENCES[wanted]?.() ?? {}]);
+  await readLanguage(wanted);
   language.value = wanted;
 }
 
@@ -53,8 +58,8 @@ export async function withWords(code) {
 
 async function readAllWords() {
   parts = 2;
-  english = await readWords('en');
-  catalogue = await readWords(language.peek());
+  english = await readParts(CATALOGUES.en);
+  await readLanguage(language.peek());
 }
 
 /** @param {string} chosen */

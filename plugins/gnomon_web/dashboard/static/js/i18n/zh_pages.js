@@ -111,3 +111,51 @@ export const zhPages = {
   'all.matches': '符合条件的共 {n} 次：', 'retry.all': '重新执行', 'retry.all.none': '符合条件的执行都还没有结束。', 'retry.all.ask': '重新执行这 {n} 次？', 'retry.all.text': '每个任务都会用当时的参数和标签再执行一次。已暂停的任务保持暂停。', 'retry.all.do': '重新执行 {n} 次', 'done.retry.all': '已启动 {n} 次执行。',
   'jobs.search': '查找任务', 'jobs.active': '启用', 'jobs.paused': '已暂停', 'jobs.failing': '失败中', 'jobs.running': '执行中', 'jobs.none': '没有符合条件的任务。', 'jobs.tag': '标签', 'jobs.tag.all': '全部标签', 'runs.any.job': '全部任务', 'runs.any.by': '全部触发方式', 'runs.any.time': '全部时间', 'runs.since': '时间范围', 'runs.last': '最近 {t}', 'runs.none': '没有符合条件的执行记录。', 'runs.more': '加载更多', 'runs.news': '{n} 条新记录', 'runs.label.any': '不再只显示带标签 {label} 的执行', 'filters.clear': '清除筛选', 'link.copy': '复制链接', 'link.rolling': '滚动：时间范围随当前时间移动', 'link.fixed': '固定：就是这一段时间', 'link.copied': '链接已复制。', 'select': '选择 {j}', 'select.all': '选择全部 {n} 个', 'selected': '已选 {n} 个',
 };
+
+/** Sentences of explanations, which the server words in English, and words in them. @type {Record<string, string>} */
+export const zhExplained = {
+  // Explanations: when a job is due, and what its schedule is
+  'was_due': '{job} 的计划触发时间是 {due_at}。', 'is_due': '{job} 将于 {due_at} 触发。', 'last_fire': '{job} 最近一次触发的计划时间是 {due_at}。', 'no_fire_yet': '{job} 尚未触发过。',
+  'next_fire_was': '下一次触发的计划时间是 {due_at}，已经过去。', 'next_fire_is': '下一次触发将在 {due_at}。', 'none_follows': '之后不再触发：其计划（{schedule}）已经结束。', 'schedule_over': '之后不再触发：计划已经结束。',
+  'fire_of_day': '{due_at}：', 'more_fires': '当天还有 {count} 次触发；可按时间逐一查询。', 'no_fire_on': '{day} 没有触发', 'no_fire_at': '{asked_at} 没有触发', 'no_fire_at_wall': '{wall} 没有触发',
+  'log_has': '日志显示：{what}。{schedule}', 'job_has': '{job} 在 {what}。{schedule}', 'fires_unknown': '无法计算其触发时间：{problem}。', 'runs_after': '该任务没有计划：它在 {jobs} 之后执行。', 'only_triggered': '该任务没有计划：仅在手动触发时执行。', 'schedule_is': '其计划是：{schedule}。',
+  'fire_before': '前一次触发在 {due_at}（{fate}）。', 'fire_after_was': '后一次触发的计划时间是 {due_at}。', 'fire_after_is': '后一次触发将在 {due_at}。',
+  'removed_without': '{job} 已于 {removed_at} 由 {who} 删除，因此没有触发。', 'removed_for_good': '{job} 已于 {removed_at} 由 {who} 删除，因此不再触发。', 'added': '{job} 于 {added_at} 由 {who} 添加，此前没有触发。', 'added_again': '{job} 于 {added_at} 由 {who} 再次添加，此前没有触发。',
+  'due_before_added': '{job} 的计划触发时间是 {due_at}，但任务到 {added_at} 才添加。', 'changed_since': '这一计划沿用到 {until_at}，之后由 {who} 修改。', 'counted_from': '触发时间从 {anchor_at} 起算。', 'paused_since': '该任务自 {since_at} 起由 {who} 暂停。', 'who': '{actor}[（{why}）]', 'someone': '某人[（{why}）]',
+  // Clocks
+  'clock_behind': '本机时钟比日志中最新的事件（{newest_at}）慢 {behind_s}：在时钟追上之前，任务可能不会触发。请校准时钟，或等待。', 'note': '请注意：{change}。', 'clocks_forward': '{day} {zone} 的时钟从 {first} 拨快到 {then}（{before} 变为 {after}）', 'clocks_back': '{day} {zone} 的时钟从 {first} 拨慢到 {then}（{before} 变为 {after}）',
+  'never_shown': '当天的时钟不会走到 {wall}：{change}。', 'twice': '{wall} 当天出现两次：{change}。', 'twice_first': '{wall} 出现两次，因为{change}。这是第一次，该计划{rule}。', 'twice_second': '{wall} 出现两次，因为{change}。这是第二次，该计划{rule}。', 'in_first_pass': '只在第一次触发', 'in_both_passes': '两次都会触发',
+  'fixed_first_pass': '该计划使用固定的时刻，因此只在第一次触发。', 'fixed_in_gap': '该计划使用固定的时刻：被时钟跳过的时刻会在跳过之后的第一刻（{first_at}）合并触发一次。', 'gap_here': '被时钟跳过的固定时刻会在跳过之后的第一刻触发，也就是这一刻。', 'elapsed_in_gap': '该计划按经过的时间计算，因此不会在被时钟跳过的时刻触发。',
+  'future_fire_interval': '日志中有一次未来的触发（{newest_at}）：时钟之后被拨回，或当时不准。间隔任务会从那次触发继续。', 'future_fire': '日志中有一次未来的触发（{newest_at}）：时钟之后被拨回，或当时不准。在时钟超过该时间之前，任务不会触发。',
+  // How a run began and ended
+  'retried': '随后重试：第 {attempt} 次尝试是执行 {run}。', 'ran_at_once': '它立即执行：于 {started_at} 开始（执行 {run}）。', 'ran_on_time': '它准时执行：于 {started_at} 开始（执行 {run}）。', 'ran_after': '它于 {started_at} 开始（执行 {run}），在任务 {job} 的执行 {other} 于 {ended_at} 成功之后。',
+  'ran_after_trigger': '它在触发 {late_s} 后执行：于 {started_at} 开始（执行 {run}）。', 'ran_late': '它延迟了 {late_s} 才执行：于 {started_at} 开始（执行 {run}）。', 'accepted': '它已于 {accepted_at} 受理，尚未开始（执行 {run}）。',
+  'succeeded': '它[在 {took_s} 后]成功结束。', 'run_failed': '它[在 {took_s} 后]失败（{reason}）：{error}。', 'last_attempt': '没有再次重试：这是 {attempts} 次尝试中的最后一次。', 'no_retries': '没有再次重试：该任务未设置重试。', 'snoozed': '它[在 {took_s} 后]推迟到 {until_at}[：{why}]。由执行 {next} 接替。',
+  'cancelled': '它[在 {took_s} 后]被[ {actor} ]终止[：{why}]。', 'cancelled_before': '它在开始之前被[ {actor} ]终止[：{why}]。', 'running': '它仍在执行。', 'stopping': '它仍在执行；已被[ {actor} ]请求停止[：{why}]，但尚未停止。', 'late_result': '其代码继续运行，并于 {reported_at} 上报“{result}”：此结果不计入。',
+  // Why it was late, or did not run
+  'the_job': '该任务', 'job_named': '任务 {job}', 'subject_paused': '到触发时间时，{subject}已暂停：{period}。', 'held_when_due': '到触发时间时，全部触发已暂停：{period}。', 'from_to': '自 {since_at} 至 {until_at}，操作者 {who}', 'since': '自 {since_at} 起，操作者 {who}',
+  'no_kernel_when_due': '到触发时间时没有内核在运行：{silence}。', 'no_kernel_for_a_time': '有一段时间没有内核在运行：{silence}。', 'no_kernel': '没有内核在运行：{silence}。', 'stopped': '内核于 {since_at} 停止（{stopped}）', 'ended_without_stop': '内核未正常停止就已终止，其最后一个事件在 {since_at}', 'next_started': '{before}；下一个内核于 {until_at} 在 {node} 上启动',
+  'silent_since': '自 {since_at} 起日志中没有任何记录', 'silent_always': '日志中从未有任何记录', 'silent_between': '{since_at} 至 {until_at} 之间日志中没有任何记录', 'silent_until': '{until_at} 之前日志中没有任何记录',
+  'blocked_loop': '内核到 {decided_at} 才处理它：其事件循环被阻塞了 {blocked_s}。{behind}', 'held_up': '内核到 {decided_at} 才处理它：{detail}。', 'clock_jump': '时钟从 {from_at} 一下跳到 {to_at}：时钟被拨快，或机器曾休眠。', 'unprocessed': '内核到 {decided_at} 才处理它。日志没有说明原因：既没有进程暂停的记录，也没有事件循环阻塞的记录。',
+  'follows_later': '{subject}跟随任务 {job}，后者因抖动晚了 {later_s}，在 {due_at} 触发。', 'follows': '{subject}跟随任务 {job}，后者也在那时触发。', 'logged_since': '日志自 {since_at} 起有那次触发的记录。',
+  'run_missed': '它没有执行：已错过（{reason}），记录于 {recorded_at}。', 'guard_refused': '守卫规则拒绝了它：{detail}。', 'kernel_says': '内核的说明：{detail}。', 'one_of_range': '它是 {first_at} 至 {last_at} 之间一并错过的 {count} 次触发之一[（catch_up = {catch_up}）]。', 'job_paused': '任务已暂停：{period}。', 'all_held': '全部触发已暂停：{period}。',
+  // What is to come
+  'due_in': '距触发还有 {left_s}。', 'skipped': '它不会执行：{actor} 已跳过这次触发[（{why}）]。', 'skipped_by_operator': '它不会执行：操作员已跳过这次触发[（{why}）]。', 'is_paused': '任务已暂停（{period}）', 'is_held': '全部触发已暂停（{period}）', 'both_facts': '{first}，{then}', 'resumed': '恢复任务', 'released': '恢复触发', 'both_ends': '{first}并{then}',
+  'unless': '{held}：除非{free}，否则它不会执行。', 'held_back': '它尚未执行。{held}：{free}之前会一直等待。', 'undecided': '它尚未执行：还没有内核对它作出决定，{sign}。是否有内核在运行？', 'undecided_stopped': '它尚未执行：还没有内核对它作出决定，{sign}。', 'last_event': '日志中最后一个事件在 {last_at}', 'log_empty': '日志是空的',
+  'pruned': '日志中已没有它的结果：{pruned_at} 之前的事件已被清理。', 'no_outcome': '日志中没有它的结果，却有之后一次触发的结果：请运行 `gnomon audit`。',
+  // What it waits for
+  'waits_snoozed': '它要等到 {until_at}，因为前一次执行已推迟。', 'waits_retry': '它按重试策略等到 {until_at}。', 'waits_for': '它在等待{what}。', 'and_for': '{first}，以及{then}', 'dep_paused': '任务 {job}（已暂停）', 'dep_undecided': '任务 {job}（尚未对该时间作出决定）', 'dep_running': '任务 {job} 的执行 {run}[（第 {attempt} 次尝试）]，它于 {started_at} 开始，仍在执行', 'dep_waits': '任务 {job} 的执行 {run}[（第 {attempt} 次尝试）]，它自己也在等待[，直到 {until_at}]', 'dep_ended': '任务 {job} 的执行 {run}[（第 {attempt} 次尝试）]，它已结束：{fate}',
+  'group_slot': '它在等待组 {group} 的槽位：{limit} 个中已占用 {taken} 个，占用者是{runs}[ 等，另有 {more} 个]。', 'run_of_job': '任务 {job} 的执行 {run}', 'and_run': '{first}、{then}', 'group_rate': '它在等待组 {group} 的速率限制：{rate} 已用完。', 'waits_slot': '它在等待空闲槽位，或等待内核启动它。',
+  'behind_running': '它在等待同一任务的执行 {run}，后者于 {started_at} 开始，仍在执行。', 'behind_handed': '它在等待同一任务的执行 {run}，后者于 {handed_at} 移交给{queue}，尚无工作进程开始执行。', 'waited_detail': '它等待了 {waited_s}：{detail}。', 'waited_rate': '它因组 {group} 的速率限制（{rate}）等待了 {waited_s}。', 'waited_resumed': '它等待了 {waited_s}，之后由刚启动的内核继续。', 'waited_for': '它等待了 {waited_s}，等的是{what}。{behind}', 'kernel_slot': '空闲槽位（执行数已达到 max_running）', 'other_run': '同一任务的另一次执行结束', 'slot_of_group': '组 {group} 的槽位',
+  'behind_gone': '那次执行已不在日志中。', 'behind_missed': '那是[任务 {job} 的]执行 {run}，已于 {ended_at} 错过。', 'behind_ended': '那是[任务 {job} 的]执行 {run}，于 {started_at} 开始，于 {ended_at} 结束（{fate}）。', 'behind_active': '那是[任务 {job} 的]执行 {run}，于 {started_at} 开始，目前{fate}。',
+  // Queues elsewhere
+  'queue_named': '队列 {queue}', 'runner_named': '执行器 {runner}', 'handed_waiting': '它于 {handed_at} 移交给{queue}，尚无工作进程开始执行。', 'handed_unbegun': '它于 {handed_at} 移交给{queue}，但没有工作进程开始执行。', 'handed_begun': '它于 {handed_at} 移交给{queue}，{worker} 在 {waited_s} 后于 {began_at} 开始执行[，代码版本 {code}]。', 'warned': '{text}。', 'queue_still': '队列自 {since_at} 起停滞：{why}。', 'queue_was_still': '队列在 {since_at} 至 {until_at} 之间停滞：{why}。',
+  // Runs that no fire made
+  'imported': '执行 {run} 来自 {source} 的记录：计划时间是 {due_at}，{end}。它不是由内核决定的，因此日志中没有更多信息。', 'it_succeeded': '[在 {took_s} 后]成功', 'it_failed': '[在 {took_s} 后]失败（{reason}）：{error}', 'it_was_missed': '已错过[：{detail}]', 'it_was_cancelled': '[在 {took_s} 后]被终止', 'it_is_running': '正在执行', 'it_has_not_started': '尚未开始', 'more_imported': '还有 {count} 次导入的执行；可按时间逐一查询。',
+  'by_backfill': '执行 {run} 由[ {actor} 的]补跑产生，对应 {due_at} 的触发。', 'at_start': '执行 {run} 在内核启动时产生，时间是 {due_at}。', 'triggered': '{job} 的执行 {run} 于 {due_at}[ 由 {by} ]触发。', 'triggered_forced': '{job} 的执行 {run} 于 {due_at}[ 由 {by} ]触发，并跳过了守卫规则。', 'pruned_run': '执行 {run}（已被清理）', 'triggered_by_run': '执行 {run} 于 {due_at} 由{by}触发。{end}',
+  'only_failed': '它[在 {took_s} 后]失败（{reason}）。', 'only_running': '它正在执行。', 'only_missed': '它已错过（{reason}）。', 'only_cancelled': '它已被终止。', 'only_waits': '它在等待[；最早可于 {from_at} 开始]。', 'only_snoozed': '它[在 {took_s} 后]推迟到 {until_at}，由执行 {next} 接替。', 'more_triggered': '还有 {count} 次由其他执行触发的执行；可按时间逐一查询。',
+  'hidden': '部分原因涉及此令牌无权查看的另一个任务。',
+
+ 
+  'fate.held_back': '一直等待', 'fate.undecided': '尚未决定', 'fate.to_come': '尚未到时间', 'fate.no_outcome': '没有结果', 'fate.forgotten': '已被清理',
+};

@@ -4,13 +4,13 @@ import { computed, untracked } from '../core/signals.js';
 import { past } from '../core/past.js';
 import { address, refine, route } from '../core/router.js';
 import { fetched } from '../model/fetched.js';
-import { clean } from '../model/sanitize.js';
 import * as store from '../model/store.js';
 import { betweenPanel, differencePanels, whyAddress } from '../components/run_difference.js';
 import { icon } from '../components/icons.js';
 import { empty, failure, jobLink, moment, nothingHere, panel, runAddress, runBadge, skeleton } from '../components/common.js';
-import { duration, shortMoment } from '../i18n/format.js';
+import { duration, momentIn, shortMoment } from '../i18n/format.js';
 import { t } from '../i18n/index.js';
+import { saidInWords } from '../i18n/said.js';
 import { errorPanel } from './error.js';
 
 /** @typedef {import('../types.d.ts').Run} Run */
@@ -80,9 +80,10 @@ function shown(read, show) {
   return value ? show(value) : skeleton(4);
 }
 
-/** The sentences of the server, which are English, with links to the runs that they name. @param {{ sentences: string[], timezone: string }} found @param {string} own the run of this page */
+/** What the log says, in the language of the page, with links to the runs that it names. @param {{ sentences: string[], statements?: import('../types.d.ts').Statement[], timezone: string }} found @param {string} own the run of this page */
 function explanation(found, own) {
-  const sentences = found.sentences.length > 0 ? h('div', { class: 'sentences', lang: 'en' }, found.sentences.map((one) => h('p', null, linked(clean(one), own)))) : empty(t('why.nothing'));
+  const said = found.sentences.map((english, index) => saidInWords(found.statements?.[index], english, (at) => momentIn(found.timezone, at)));
+  const sentences = said.length > 0 ? h('div', { class: 'sentences' }, said.map((one) => h('p', null, linked(one, own)))) : empty(t('why.nothing'));
   return panel(t('why.log'), [sentences, h('p', { class: 'quiet-line' }, t('why.zone', { zone: found.timezone }))]);
 }
 
