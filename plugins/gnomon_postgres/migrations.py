@@ -6,7 +6,7 @@ import secrets
 
 from gnomon.errors import NoLogError, StoreError
 from gnomon.logs import get_logger
-from gnomon_postgres import order_tables, partitions, view_tables
+from gnomon_postgres import order_tables, partitions, sql_views, view_tables
 from gnomon_postgres.schema import LAYOUT, STATEMENTS
 from gnomon_postgres.server import WORK_LIMIT_S, Connection, Server
 
@@ -56,7 +56,7 @@ async def identify(server: Server) -> str:
 async def _create(server: Server, connection: Connection) -> None:
     if await connection.fetch_one(_HAS_SCHEMA, (server.schema,)) is None:  # else no right to create one is needed
         await connection.execute("CREATE SCHEMA {schema}")
-    for statement in (*STATEMENTS, *view_tables.STATEMENTS, *order_tables.STATEMENTS):
+    for statement in (*STATEMENTS, *view_tables.STATEMENTS, *sql_views.STATEMENTS, *order_tables.STATEMENTS):
         await connection.execute(statement)
     if await connection.fetch_one(_HAS_LZ4) is not None:
         await connection.execute("ALTER TABLE {schema}.commits ALTER COLUMN events SET COMPRESSION lz4")
