@@ -101,7 +101,8 @@ class PostgresLease:
                 f"in epoch {term.epoch}: the append is repeated"
             )
         if (owner, epoch) != (term.owner, term.epoch):
-            now = f"another kernel leads in epoch {epoch}" if owner else f"nobody leads since epoch {epoch}"
+            taken = f"another kernel took the lease, and leads in epoch {epoch}"
+            now = taken if owner else f"its lease was ended, nobody leads since epoch {epoch}"
             raise DeposedError(f"this kernel leads {self.log_name} no longer: {now}; it led in epoch {term.epoch}")
 
     async def delete(self, term: Term) -> None:

@@ -22,12 +22,11 @@ class EventIdentity(msgspec.Struct, frozen=True):
 
 
 class Batch(Protocol):
-    """The content of one append, one checkpoint, or some log lines, encoded; several can be merged into one.
+    """The content of one append, one checkpoint, or some log lines; several can be merged into one.
 
     Events are ordered by position, without gaps unless they come from another log (`Store.restore`). The views are
     those of executions and jobs, and operators' actions, as they are folded from the events; of each execution, job and
-    checkpoint only the newest is kept. A batch is encoded before the first `await` of an append, because the views
-    change in the meantime.
+    checkpoint only the newest is kept.
     """
 
     @property

@@ -28,6 +28,10 @@ def store_of(place: str, spool: Path, *, driver: str = "pymongo", **settings: An
         from gnomon_mongo.drivers import Driver
 
         return MongoStore(place, driver=Driver("motor" if driver == "motor" else "pymongo"), spool=spool, **settings)
+    if place.startswith("postgresql://"):
+        from gnomon_postgres.store import PostgresStore
+
+        return PostgresStore(place, spool=spool, **settings)
     return SqliteStore(Path(place))
 
 
@@ -62,3 +66,15 @@ def place_on(server: LogServer, name: str, port: int | None = None) -> str:
     if isinstance(server, PostgresServer):
         return server.dsn(name, port=port)
     return f"mongodb://127.0.0.1:{port or server.port}/{name}?directConnection=true"
+
+
+def config_section(place: str, spool: Path, **keys: str) -> str:
+    """Return the section of a config with the store of a log on a server."""
+    name, key = ("postgres", "dsn") if place.startswith("postgresql://") else ("mongo", "uri")
+    return "\n".join(
+        [
+            f"[plugins.{name}]",
+            *(f'{one} = "{value}"' for one, value in {key: place, "spool": str(spool), **keys}.items()),
+            "",
+        ]
+    )

@@ -5,10 +5,9 @@ The daemon is SecantusDB, which speaks the wire protocol. It runs as its own pro
 
 from __future__ import annotations
 
-import gc
 import os
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -24,30 +23,10 @@ from pymongo.errors import OperationFailure
 from gnomon.errors import StoreError
 from gnomon_mongo import MongoStore
 from gnomon_mongo.drivers import Client, Driver, DriverName
+from pymongo_sockets import hooks_for
 from servers import MongoServer, eventually, find_mongo
 
-
-# pymongo 4.20 does not close the socket of an attempt to connect that is cancelled, as many are in an outage. They are
-# released here, so that no later test sees them.
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in filter(_is_ours, items):
-        item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    done = yield
-    if _is_ours(item):
-        gc.collect()  # after the teardown, when pytest releases the fixtures
-    return done
-
-
-def pytest_collection_finish() -> None:
-    gc.freeze()  # what is imported by now need not be looked at again and again
-
-
-def _is_ours(item: pytest.Item) -> bool:
-    return item.path.parent == Path(__file__).parent  # these hooks are called for the tests of all folders
+pytest_collection_modifyitems, pytest_runtest_protocol, pytest_collection_finish = hooks_for(Path(__file__).parent)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A kernel that is cut off from MongoDB, by a proxy in its way, while the server and other kernels go on."""
+"""A kernel that is cut off from its server, by a proxy in its way, while the server and other kernels go on."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,13 @@ from gnomon.domain.records import ExecutionQuery
 from gnomon.errors import DeposedError, StoreInUseError
 from gnomon.hookspecs import hookimpl
 from gnomon.testing import check_log
-from gnomon_mongo import MongoStore
-from gnomon_mongo.drivers import Driver
 from gnomon_shared_log import lease_holder
+from gnomon_shared_log.shared_log import SharedLog
+from log_places import LogServer, config_section, place_on
 from proxies import Proxy, proxied
 from servers import eventually
 
-MakeStore = Callable[..., MongoStore]
-
-
-@pytest.fixture
-def driver() -> Driver:
-    """Nothing here is about the driver."""
-    return Driver("pymongo")
+MakeStore = Callable[..., SharedLog[Any]]
 
 
 @pytest.fixture
@@ -43,26 +37,15 @@ def settings(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def proxy(server_uri: str) -> AsyncIterator[Proxy]:
-    async with proxied(server_uri) as proxy:
+async def proxy(server: LogServer) -> AsyncIterator[Proxy]:
+    async with proxied(f"127.0.0.1:{server.port}") as proxy:
         yield proxy
 
 
 @pytest.fixture
-async def make_far_store(
-    proxy: Proxy, database: Any, driver: Driver, settings: dict[str, Any], tmp_path: Path
-) -> AsyncIterator[MakeStore]:
-    """Provide a function that makes stores behind the proxy, which other kernels cannot look at."""
-    async with AsyncExitStack() as stack:
-
-        def make(kind: type[MongoStore] = MongoStore, **more: Any) -> MongoStore:
-            uri = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
-            far = {"driver": driver, "spool": tmp_path / "far.db"}
-            store = kind(uri, database.name, **settings | far | more)
-            stack.push_async_callback(store.close)
-            return store
-
-        yield make
+def make_far_store(make_store: MakeStore, proxy: Proxy, server: LogServer, database: str, tmp_path: Path) -> MakeStore:
+    """Provide a function that makes stores behind the proxy."""
+    return partial(make_store, place=place_on(server, database, proxy.port), spool=tmp_path / "far.db")
 
 
 @pytest.fixture(autouse=True)
@@ -91,24 +74,29 @@ class Bodies:
         return [Job(id="slow", func=slow), Job(id="quick", func=quick, overlap="allow")]
 
 
-class Standby(MongoStore):
-    """A store that waits for its turn to lead."""
+def waits_to_lead(store: SharedLog[Any]) -> SharedLog[Any]:
+    """Let a store wait for its turn when it is opened."""
+    open_once = store.open
 
-    async def open(self, *, read_only: bool = False) -> None:
+    async def open_in_turn(*, read_only: bool = False) -> None:
         while True:
             try:
-                await super().open(read_only=read_only)
+                await open_once(read_only=read_only)
             except StoreInUseError:
                 await asyncio.sleep(0.1)
             else:
                 return
+
+    store.open = open_in_turn  # type: ignore[method-assign]
+    return store
 
 
 async def test_a_kernel_that_is_cut_off_starts_nothing_and_goes_on_where_nobody_led(
     make_far_store: MakeStore, proxy: Proxy
 ) -> None:
     bodies = Bodies()
-    async with Kernel(store=make_far_store(), jobs=bodies.jobs()) as kernel:
+    store = make_far_store()
+    async with Kernel(store=store, jobs=bodies.jobs()) as kernel:
         slow = (await kernel.trigger("slow")).execution.id
         await eventually(lambda: bodies.began == [slow])
         proxy.part()
@@ -125,7 +113,8 @@ async def test_a_kernel_that_is_cut_off_starts_nothing_and_goes_on_where_nobody_
             quick = (await asked).execution.id
 
         assert health.state == "degraded"
-        assert 'no runs are started while events do not reach MongoDB, as `cut_off = "hold"`' in str(health.problem)
+        reason = f'no runs are started while events do not reach {store._log.product}, as `cut_off = "hold"`'
+        assert reason in str(health.problem)
         assert (await kernel.wait(quick)).status == "success"
         assert (await kernel.wait(slow)).status == "success"
         await eventually(lambda: kernel.health().accepts_runs)
@@ -133,12 +122,7 @@ async def test_a_kernel_that_is_cut_off_starts_nothing_and_goes_on_where_nobody_
 
 
 async def test_the_end_of_a_run_reaches_the_kernel_that_led_meanwhile(
-    make_far_store: MakeStore,
-    proxy: Proxy,
-    server_uri: str,
-    database: Any,
-    settings: dict[str, Any],
-    monkeypatch: pytest.MonkeyPatch,
+    make_far_store: MakeStore, make_store: MakeStore, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gnomon.engine.late_ends.INTERVAL_S", 0.05)
     bodies, others = Bodies(), Bodies()
@@ -158,7 +142,7 @@ async def test_the_end_of_a_run_reaches_the_kernel_that_led_meanwhile(
         asked = asyncio.create_task(cut_off.trigger("quick", idempotency_key="a"))
         await eventually(lambda: not cut_off.health().accepts_runs)
 
-        standby = Standby(server_uri, database.name, **settings | {"driver": Driver("pymongo")})
+        standby = waits_to_lead(make_store())
         async with Kernel(store=standby, jobs=others.jobs()) as leader:
             assert (await leader.execution(slow)).reason == "lost"
             quick = (await leader.trigger("quick", idempotency_key="a")).execution.id
@@ -183,12 +167,12 @@ async def test_the_end_of_a_run_reaches_the_kernel_that_led_meanwhile(
             log = await standby.read(limit=10_000)
             check_log(log, (await leader.executions(ExecutionQuery())).items, await standby.jobs())
             assert {event.position: event for event in seen}.items() <= {event.position: event for event in log}.items()
-            assert await database.scheduler_late_ends.count_documents({}) == 0
+            assert await standby.late_ends() == []
     assert (bodies.began, others.began) == ([slow], [quick])
 
 
 async def test_an_end_that_outlived_its_kernel_is_the_end_of_the_run_where_nobody_led(
-    make_far_store: MakeStore, proxy: Proxy, database: Any
+    make_far_store: MakeStore, proxy: Proxy
 ) -> None:
     bodies = Bodies()
     store = make_far_store()
@@ -203,7 +187,7 @@ async def test_an_end_that_outlived_its_kernel_is_the_end_of_the_run_where_nobod
     await kernel.__aexit__(None, None, None)
     proxy.join()
 
-    async with Kernel(store=make_far_store(Standby), jobs=Bodies().jobs()) as again:
+    async with Kernel(store=waits_to_lead(make_far_store()), jobs=Bodies().jobs()) as again:
         execution = await again.execution(slow)
         assert (execution.status, execution.return_value) == ("success", "done")
         assert [event.type for event in await again.history(slow)] == ["scheduled", "started", "succeeded"]
@@ -234,7 +218,7 @@ async def test_a_standby_waits_while_a_kernel_runs_on_alone_and_leads_after_a_ta
             await eventually(lambda: cut_off.health().state == "deposed")
             assert "took the lease" in str(cut_off.health().problem)
             head = leader.health().position
-    store = make_far_store(Standby, cut_off="run")
+    store = waits_to_lead(make_far_store(cut_off="run"))
     async with store:  # the next start of the kernel that was replaced
         assert [event.position for event in await store.read()] == list(range(1, await store.head() + 1))
         assert await store.head() >= head
@@ -258,10 +242,9 @@ async def test_a_kernel_that_renews_its_lease_is_not_taken_over(
 
 
 async def test_takeover_says_what_it_will_do_and_asks(
-    make_far_store: MakeStore, server_uri: str, database: Any, proxy: Proxy, tmp_path: Path
+    make_far_store: MakeStore, make_store: MakeStore, place: str, proxy: Proxy, tmp_path: Path
 ) -> None:
-    config = f'[plugins.mongo]\nuri = "{server_uri}"\ndatabase = "{database.name}"\n'
-    (tmp_path / "gnomon.toml").write_text(config, encoding="utf-8")
+    (tmp_path / "gnomon.toml").write_text(config_section(place, tmp_path / "spool.db"), encoding="utf-8")
 
     async def takeover(*options: str, answer: bytes = b"") -> tuple[int | None, str]:
         pipe = asyncio.subprocess.PIPE
@@ -283,10 +266,10 @@ async def test_takeover_says_what_it_will_do_and_asks(
         assert code == 1
         for words in ("is led by process 7 on far", "has been silent for", "Take the log from it? [y/N]"):
             assert words in " ".join(said.split())
-        assert await database.scheduler_kernel.count_documents({"_id": "writer"}) == 1
+        assert await make_store().holder() is not None
 
         assert (await takeover("--yes"))[0] == 0
-        assert await database.scheduler_kernel.count_documents({"_id": "writer"}) == 0
+        assert await make_store().holder() is None
         assert await takeover() == (0, "looking whether the kernel is active ...\n" + FREE + "\n")
         proxy.join()
         await eventually(lambda: store.health().state == "lost")

@@ -5,47 +5,37 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
-import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock
 
+import msgspec
 import pytest
 
+from gnomon.domain.events import Event
 from gnomon.errors import DeposedError, StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.testing.histories import append, numbered, running, succeeded
-from gnomon_mongo import MongoStore, event_append, fence, schema
-from gnomon_mongo.documents import event_document
-from gnomon_mongo.drivers import Driver
-from gnomon_mongo.lease_table import MongoLeaseTable
-from gnomon_mongo.server import Server
-from gnomon_mongo.write_batch import identity
 from gnomon_shared_log import lease_holder
+from gnomon_shared_log.batch import Batch
 from gnomon_shared_log.lease import Lease
 from gnomon_shared_log.lease_clock import lease_clock
-from gnomon_shared_log.lease_row import CutOff, Term
+from gnomon_shared_log.lease_row import CutOff, LeaseTable, Term
+from gnomon_shared_log.server_log import ServerLog
+from gnomon_shared_log.shared_log import SharedLog
+from log_holder import holding
 from moved_clock import Hand
 from servers import eventually
 
-MakeStore = Callable[..., MongoStore]
+MakeStore = Callable[..., SharedLog[Any]]
 MakeLease = Callable[..., Lease]
 
 
 @pytest.fixture
-def driver() -> Driver:
-    """Nothing here is about the driver."""
-    return Driver("pymongo")
-
-
-@pytest.fixture
-async def server(server_uri: str, database: Any, driver: Driver) -> AsyncIterator[Server]:
-    server = Server(server_uri, database.name, driver, 45.0)
-    await server.connect()
-    yield server
-    await server.close()
+def table(log: ServerLog[Any]) -> LeaseTable:
+    return log.lease
 
 
 @pytest.fixture
@@ -54,33 +44,31 @@ def clock() -> Hand:
 
 
 @pytest.fixture
-async def make_lease(server: Server, clock: Hand) -> AsyncIterator[MakeLease]:
+async def make_lease(table: LeaseTable, clock: Hand) -> AsyncIterator[MakeLease]:
     async with AsyncExitStack() as stack:
 
         def make(cut_off: CutOff = "hold") -> Lease:
-            lease = Lease(MongoLeaseTable(server), 10.0, cut_off, clock)
+            lease = Lease(table, 10.0, cut_off, clock)
             stack.push_async_callback(lease.release)
             return lease
 
         yield make
 
 
-async def row(database: Any) -> Any:
-    return await database[schema.KERNEL].find_one({"_id": "writer"})
-
-
-async def take(database: Any, server: Server, epoch: int) -> None:
+async def take(table: LeaseTable, epoch: int) -> None:
     """Lead as another kernel would that has waited for the lease."""
-    await database[schema.KERNEL].update_one({"_id": "writer"}, {"$set": {"token": "theirs", "epoch": epoch, "pid": 7}})
-    await fence.set_term(server, Term("theirs", epoch))
+    seen = await table.read()
+    assert seen is not None
+    await table.put(msgspec.structs.replace(seen, owner="theirs", epoch=epoch, renewals=1, pid=7), seen)
+    await table.open_to(Term("theirs", epoch))
 
 
-async def test_every_win_has_a_new_owner_and_a_higher_epoch(make_lease: MakeLease, database: Any) -> None:
+async def test_every_win_has_a_new_owner_and_a_higher_epoch(make_lease: MakeLease, table: LeaseTable) -> None:
     first, second = make_lease(), make_lease()
     await first.acquire()
     won = [first.term()]
     await first.release()
-    assert await row(database) is None
+    assert await table.read() is None
     for lease in (second, first):
         await lease.acquire()
         won.append(lease.term())
@@ -111,7 +99,7 @@ async def test_the_window_counts_from_before_the_renewal_was_sent(
 
 
 async def test_a_renewal_that_is_confirmed_after_the_window_is_a_new_win(
-    make_lease: MakeLease, clock: Hand, database: Any, monkeypatch: pytest.MonkeyPatch
+    make_lease: MakeLease, clock: Hand, table: LeaseTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lease = make_lease()
     await lease.acquire()
@@ -127,7 +115,9 @@ async def test_a_renewal_that_is_confirmed_after_the_window_is_a_new_win(
 
     assert lease.is_trusted
     assert lease.term().epoch == 2
-    assert (await row(database))["epoch"] == 2
+    found = await table.read()
+    assert found is not None
+    assert found.epoch == 2
 
 
 async def test_a_win_whose_reply_was_lost_is_won_all_the_same(
@@ -175,7 +165,7 @@ def lose_answers(lease: Lease, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("reads_are_answered", [True, False])
 async def test_a_holder_that_gets_no_answers_does_not_keep_others_from_leading(
     make_lease: MakeLease,
-    server: Server,
+    table: LeaseTable,
     clock: Hand,
     monkeypatch: pytest.MonkeyPatch,
     reads_are_answered: bool,
@@ -183,7 +173,7 @@ async def test_a_holder_that_gets_no_answers_does_not_keep_others_from_leading(
     as_elsewhere(monkeypatch)
     lease, candidate = make_lease(), make_lease()
     await lease.acquire()
-    await candidate.watch.look(MongoLeaseTable(server))
+    await candidate.watch.look(table)
     began = clock.time
     lose_answers(lease, monkeypatch)
     if not reads_are_answered:
@@ -192,7 +182,7 @@ async def test_a_holder_that_gets_no_answers_does_not_keep_others_from_leading(
         clock.time += 2.0
         with pytest.raises(StoreUnavailableError):
             await lease.renew()
-        await candidate.watch.look(MongoLeaseTable(server))
+        await candidate.watch.look(table)
         assert clock.time - began < 60.0
 
     assert not lease.is_trusted
@@ -203,7 +193,7 @@ async def test_a_holder_that_gets_no_answers_does_not_keep_others_from_leading(
 
 
 async def test_the_window_counts_from_the_first_attempt_of_a_renewal(
-    make_lease: MakeLease, server: Server, clock: Hand, monkeypatch: pytest.MonkeyPatch
+    make_lease: MakeLease, table: LeaseTable, clock: Hand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_elsewhere(monkeypatch)
     lease, candidate = make_lease(), make_lease()
@@ -213,7 +203,7 @@ async def test_the_window_counts_from_the_first_attempt_of_a_renewal(
         lose_answers(lease, lossy)
         with pytest.raises(StoreUnavailableError):
             await lease.renew()
-    await candidate.watch.look(MongoLeaseTable(server))
+    await candidate.watch.look(table)
     clock.time += 7.0
     confirm, numbers = lease._confirm, []
 
@@ -226,100 +216,138 @@ async def test_the_window_counts_from_the_first_attempt_of_a_renewal(
 
     assert numbers == [(2, 1.0), (3, 3.0)]  # the attempt gives what is left of its window, and the next renewal more
     assert lease.trusted_for == 10.0
-    await candidate.watch.look(MongoLeaseTable(server))
+    await candidate.watch.look(table)
     clock.time += 9.9
     assert not candidate.watch.is_free()
 
 
-async def test_an_attempt_that_arrives_after_newer_ones_changes_nothing(make_lease: MakeLease, database: Any) -> None:
+async def test_an_attempt_that_arrives_after_newer_ones_changes_nothing(
+    make_lease: MakeLease, table: LeaseTable
+) -> None:
     lease = make_lease()
     await lease.acquire()
     late, _ = lease._change(lease.term())
     for _ in range(3):
         await lease.renew()
-    newest = await row(database)
+    newest = await table.read()
 
     assert not await lease._confirm(lease.term(), late)
-    assert await row(database) == newest
+    assert await table.read() == newest
 
 
-async def test_a_row_that_is_gone_ends_the_term_and_is_not_inserted_again(make_lease: MakeLease, database: Any) -> None:
+async def test_a_row_that_is_gone_ends_the_term_and_is_not_inserted_again(
+    make_lease: MakeLease, table: LeaseTable
+) -> None:
     lease = make_lease()
     await lease.acquire()
-    await database[schema.KERNEL].delete_one({"_id": "writer"})
+    await table.delete(lease.term())
 
     for _ in range(2):
         with pytest.raises(DeposedError, match="its lease is gone"):
             await lease.renew()
 
-    assert await row(database) is None
+    assert await table.read() is None
 
 
 @pytest.mark.parametrize("lapsed", [False, True])
 async def test_a_term_that_another_kernel_has_taken_is_over(
-    make_lease: MakeLease, clock: Hand, database: Any, server: Server, lapsed: bool
+    make_lease: MakeLease, clock: Hand, table: LeaseTable, lapsed: bool
 ) -> None:
     lease = make_lease()
     await lease.acquire()
-    await take(database, server, 2)
+    await take(table, 2)
     clock.time += 20.0 if lapsed else 0.0
 
     with pytest.raises(DeposedError, match="process 7"):
         await lease.renew()
     await lease.release()
 
-    assert (await row(database))["token"] == "theirs"
+    found = await table.read()
+    assert found is not None
+    assert found.term == Term("theirs", 2)
+
+
+def encoded(store: SharedLog[Any], events: Sequence[Event]) -> Batch:
+    """Encode events as the store does, without views."""
+    if store.name == "mongo":
+        from gnomon_mongo.append_batch import batch_of
+
+        return batch_of(events, [], [], events[-1].position)
+    from gnomon_postgres.write_batch import WriteBatch
+
+    return WriteBatch.of_append(events, [], [])
 
 
 async def test_an_append_of_an_earlier_term_writes_nothing(
-    server: Server, make_lease: MakeLease, database: Any
+    log: ServerLog[Any], make_lease: MakeLease, make_store: MakeStore
 ) -> None:
     old = make_lease()
     await old.acquire()
-    events = [event_document(event, 1) for event in numbered(succeeded())]
-    await event_append.append_events(server, events[:1], None, old.term())
-    await take(database, server, 2)
+    events = numbered(succeeded())
+    first, rest = (encoded(make_store(), some) for some in (events[:1], events[1:]))
+    await log.events.write_events(first, old.term())
+    await take(log.lease, 2)
 
-    for after in (None, identity(events[0])):
-        with pytest.raises(DeposedError, match="leads in epoch 2; this one led in epoch 1"):
-            await event_append.append_events(server, events[1:], after, old.term())
+    for after in (None, first.newest):
+        rest.follow(after, 1)
+        with pytest.raises(DeposedError, match=r"leads in epoch 2; .* led in epoch 1"):
+            await log.events.write_events(rest, old.term())
 
-    assert await database[schema.EVENTS].count_documents({"_id": {"$gt": 0}}) == 1
+    assert await log.events.read_head() == 1
 
 
 async def test_an_append_that_a_new_win_of_its_own_kernel_overtakes_is_repeated(
-    server: Server, make_lease: MakeLease, clock: Hand, database: Any
+    log: ServerLog[Any], make_lease: MakeLease, clock: Hand, make_store: MakeStore
 ) -> None:
     lease = make_lease()
     await lease.acquire()
     earlier = lease.term()
     clock.time += 20.0
     await lease.renew()
-    events = [event_document(event, 1) for event in numbered(succeeded())]
+    batch = encoded(make_store(), numbered(succeeded()))
 
     with pytest.raises(StoreUnavailableError, match="again, in epoch 2"):
-        await event_append.append_events(server, events, None, earlier)
-    assert await database[schema.EVENTS].count_documents({"_id": {"$gt": 0}}) == 0
-    await event_append.append_events(server, events, None, lease.term())
+        await log.events.write_events(batch, earlier)
+    assert await log.events.read_head() == 0
+    await log.events.write_events(batch, lease.term())
+    assert await log.events.read_head() == batch.last
 
 
 async def test_a_winner_that_sleeps_before_it_has_set_the_fence_has_not_won(
-    server: Server, make_lease: MakeLease, database: Any, monkeypatch: pytest.MonkeyPatch
+    table: LeaseTable, make_lease: MakeLease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lease, set_term = make_lease(), fence.set_term
+    lease, open_to = make_lease(), table.open_to
 
-    async def late(server: Server, term: Term) -> None:
+    async def late(term: Term) -> None:
         monkeypatch.undo()
-        await take(database, server, 5)
-        await set_term(server, term)
+        await take(table, 5)
+        await open_to(term)
 
-    monkeypatch.setattr(fence, "set_term", late)
+    monkeypatch.setattr(table, "open_to", late)
     with pytest.raises(DeposedError, match="leads in epoch 5"):
         await lease.acquire()
 
     assert not lease.is_trusted
     with pytest.raises(DeposedError):
         lease.term()
+
+
+async def test_a_term_that_is_ended_from_outside_is_over_and_no_epoch_comes_back(
+    table: LeaseTable, make_lease: MakeLease
+) -> None:
+    lease, following = make_lease(), make_lease()
+    await lease.acquire()
+    seen = await table.read()
+    assert seen is not None
+    await table.end(seen)
+
+    assert await table.read() is None
+    with pytest.raises(DeposedError):
+        await lease.renew()
+    with pytest.raises(DeposedError):
+        await table.open_to(lease.term())
+    await following.acquire()
+    assert following.term().epoch > seen.epoch + 1  # one in which nobody led is in between
 
 
 async def test_the_clock_of_leases_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -350,16 +378,16 @@ async def test_a_lapse_is_noticed_while_a_renewal_hangs(make_lease: MakeLease, c
 # With stores and processes
 
 HOLDER = """
-import asyncio, os, sys
+import asyncio, sys
 from datetime import timedelta
-from gnomon.testing.histories import append, scheduled
-from gnomon_mongo import MongoStore
 from gnomon.errors import StoreError
+from gnomon.testing.histories import append, scheduled
+from log_places import store_of
 
 async def main():
-    uri, database, spool, cut_off = sys.argv[1:]
+    place, spool, cut_off = sys.argv[1:]
     lease = {"lease": timedelta(seconds=1), "timeout": timedelta(milliseconds=900)}
-    async with MongoStore(uri, database, spool=spool, cut_off=cut_off, **lease) as store:
+    async with store_of(place, spool, cut_off=cut_off, **lease) as store:
         await append(store, scheduled())
         print("open", flush=True)
         while store.health().state != "lost":
@@ -373,27 +401,13 @@ asyncio.run(main())
 
 
 @pytest.fixture
-def start_holder(server_uri: str, database: Any, tmp_path: Path) -> Any:
+def start_holder(place: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Provide a function that starts a process with an open store, and waits until it leads."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(cut_off: str = "hold") -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", HOLDER, server_uri, database.name, str(tmp_path / "holder.db"), cut_off]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        started.append(process)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "open\n"
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+    with ExitStack() as stack:
+        yield lambda cut_off="hold": stack.enter_context(holding(HOLDER, place, str(tmp_path / "holder.db"), cut_off))
 
 
-async def opened(store: MongoStore) -> None:
+async def opened(store: SharedLog[Any]) -> None:
     """Open it as a standby does, again and again."""
     while True:
         try:
@@ -447,7 +461,7 @@ FORKING = """
 import asyncio, os, sys
 from gnomon.errors import StoreError
 from gnomon.testing.histories import append, scheduled
-from gnomon_mongo import MongoStore
+from log_places import store_of
 
 async def child(store):
     health = store.health()
@@ -461,31 +475,32 @@ async def child(store):
 
 async def main(store):
     await store.open()
+    print("open", flush=True)
     await append(store, scheduled())
     pid = os.fork()
     if pid == 0:
         await child(store)
     assert os.waitpid(pid, 0)[1] == 0
-    print("spool is whole:", os.path.exists(sys.argv[3] + "-wal"), flush=True)
+    print("spool is whole:", os.path.exists(sys.argv[2] + "-wal"), flush=True)
     await append(store, scheduled("third"))
     await store.close()
 
-asyncio.run(main(MongoStore(sys.argv[1], sys.argv[2], spool=sys.argv[3])))
+asyncio.run(main(store_of(*sys.argv[1:])))
 print("parent wrote", flush=True)
 """
 
 
 async def test_a_forked_child_holds_nothing_and_writes_nothing(
-    make_store: MakeStore, server_uri: str, database: Any, tmp_path: Path
+    make_store: MakeStore, place: str, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-W", "ignore", "-c", FORKING, server_uri, database.name, str(tmp_path / "fork.db")]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=100, check=False)
+    with holding(FORKING, place, str(tmp_path / "fork.db")) as process:
+        said, _ = await asyncio.to_thread(process.communicate, timeout=100)
 
-    lines = done.stdout.splitlines()
-    assert lines[0] == "lost False", done.stderr
+    lines = said.splitlines()
+    assert lines[0] == "lost False"
     assert "was opened by process" in lines[1]
     assert "open one store in each process" in lines[1]
-    assert lines[2:] == ["spool is whole: True", "parent wrote"], done.stderr
+    assert lines[2:] == ["spool is whole: True", "parent wrote"]
     async with make_store() as store:
         assert [event.job_id for event in await store.read()] == ["sync", "third"]
     with pytest.raises(StoreError):
