@@ -75,7 +75,7 @@ class Bodies:
 
 
 def waits_to_lead(store: SharedLog[Any]) -> SharedLog[Any]:
-    """Let a store wait for its turn when it is opened."""
+    """Replace `open` of a store by one that waits for its turn; return the store."""
     open_once = store.open
 
     async def open_in_turn(*, read_only: bool = False) -> None:
