@@ -179,7 +179,9 @@ def _from_unknown(request: web.Request, exc: GnomonError, detail: str) -> ApiErr
             return ApiError(problems.UNKNOWN_EXECUTION, detail, errors=[culprit("path", "execution_id", detail)])
         case UnknownAlertError():
             return ApiError(problems.UNKNOWN_ALERT, detail, errors=[culprit("path", "alert_id", detail)])
-    place: Place = "path" if "job_id" in request.match_info else "body"
+    place: Place = "query" if "job_id" in request.query else "path" if request.method == "GET" else "body"
+    if "job_id" in request.match_info:
+        place = "path"
     return ApiError(problems.UNKNOWN_JOB, detail, errors=[culprit(place, "job_id", detail)])
 
 

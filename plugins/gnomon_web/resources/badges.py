@@ -27,8 +27,8 @@ COLOURS: Final = {
     "never ran": "#5f656e",
 }
 """The words of a badge and their colours, on which white text has a contrast of 4.5 or more."""
-WORDS: Final = {"success": "succeeded", "scheduled": "waiting"}
 SUFFIX: Final = ".svg"
+WORDS: Final = {"success": "succeeded", "scheduled": "waiting"}
 MAX_NAME: Final = 60
 """Characters of a name; longer ones are cut."""
 FRESH_S: Final = 30
@@ -38,14 +38,13 @@ _WIDE, _NARROW, _PADDING = 11.0, 6.6, 6.0
 
 def routes() -> list[Route]:
     """Return the routes of this module."""
-    path = r"/badge/{job_id:[^/]+\.svg}"
+    path = r"/badge/{image:[^/]+\.svg}"
     return [Route(method="GET", path=path, handler=get_badge, role="public", kind="asset", scoped=True)]
 
 
-async def get_badge(request: web.Request, job_id: str) -> web.Response:
+async def get_badge(request: web.Request, image: str) -> web.Response:
     """Return the name of a job and its state as an image. Viewers may see it, or everyone with `public_badges`."""
-    job_id = job_id.removesuffix(SUFFIX)
-    config = request.app[CONFIG]
+    job_id, config = image.removesuffix(SUFFIX), request.app[CONFIG]
     if not config.public_badges:
         require(request[IDENTITY], "viewer")
     view = await kernel_of(request).job(job_id)

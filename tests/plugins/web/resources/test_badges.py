@@ -8,7 +8,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from gnomon import Job
+from gnomon.conversion import Secret
 from gnomon.testing import VirtualClock
+from gnomon_web.auth.tokens import Token
 from gnomon_web.resources.badges import draw
 
 
@@ -51,6 +53,17 @@ async def test_badges_are_for_viewers_unless_the_config_makes_them_public(serve:
         assert words(answer) == ["works", "never ran"]
         assert answer.headers["Cache-Control"] == "public, max-age=30"
         assert answer.headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+
+
+async def test_a_limited_token_sees_the_badges_of_its_jobs(serve: Any) -> None:
+    token = Token(name="one", role="viewer", token=Secret("Zq8v-3rWk-X5tL-of-one"), jobs=["works"])
+    headers = {"Authorization": "Bearer Zq8v-3rWk-X5tL-of-one"}
+    async with serve(Job(id="works", func=works), Job(id="other", func=works), tokens=[token]) as ask:
+        assert words(await ask("GET", "/badge/works.svg", headers=headers)) == ["works", "never ran"]
+        other = await ask("GET", "/badge/other.svg", headers=headers)
+
+    assert (other.status, other.json["detail"]) == (404, "there is no job 'other'")
+    assert other.culprits == [("path", "job_id")]
 
 
 @pytest.mark.parametrize("name", ["x" * 500, "每日行情", "]]>&\"'", ""])
