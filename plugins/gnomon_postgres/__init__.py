@@ -4,6 +4,8 @@ Requires the extra `postgres`. The functions for orders in the transactions of a
 application's own driver.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from gnomon_postgres.placed_orders import OrderOutcome, PlacedOrder
 from gnomon_postgres.transactional_orders import (
     add_job,
@@ -20,9 +22,15 @@ from gnomon_postgres.transactional_orders import (
     trigger_sync,
 )
 
+if TYPE_CHECKING:
+    from gnomon_postgres.plugin import PostgresPlugin
+    from gnomon_postgres.store import PostgresStore
+
 __all__ = [
     "OrderOutcome",
     "PlacedOrder",
+    "PostgresPlugin",
+    "PostgresStore",
     "add_job",
     "add_job_sync",
     "cancel",
@@ -36,3 +44,16 @@ __all__ = [
     "trigger_many_sync",
     "trigger_sync",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the plugin and the store when they are used: they need psycopg, which an application may not have."""
+    if name == "PostgresPlugin":
+        from gnomon_postgres.plugin import PostgresPlugin
+
+        return PostgresPlugin
+    if name == "PostgresStore":
+        from gnomon_postgres.store import PostgresStore
+
+        return PostgresStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

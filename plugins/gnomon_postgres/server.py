@@ -52,9 +52,10 @@ class _Link(psycopg.AsyncConnection[Row]):
 class Connection:
     """A connection while it is lent. Rows are tuples; parameters are `%s` or `%(name)s`."""
 
-    def __init__(self, link: _Link, schema: str) -> None:
+    def __init__(self, link: _Link, schema: str, idle_limit_s: float) -> None:
         self.link = link
         self._schema = schema
+        self._idle_limit_ms = round(idle_limit_s * 1000)
 
     async def fetch(self, statement: str, parameters: Parameters | None = None) -> list[Row]:
         """Execute a statement that returns rows, and return all of them."""
@@ -72,8 +73,13 @@ class Connection:
 
     @asynccontextmanager
     async def transaction(self, mode: str = "") -> AsyncIterator[None]:
-        """Commit what the block has done, or nothing of it; `mode` is what stands after BEGIN, such as SNAPSHOT."""
-        await self.link.execute(f"BEGIN {mode}")
+        """Commit what the block has done, or nothing of it; `mode` is what stands after BEGIN, such as SNAPSHOT.
+
+        The server ends a transaction that waits for its next statement for longer than the limit: its locks would keep
+        others from leading while this process is stopped, or cut off.
+        """
+        limit = f"SET LOCAL idle_in_transaction_session_timeout = {self._idle_limit_ms}"
+        await self.link.execute(f"BEGIN {mode}; {limit}")
         try:
             yield
             await self.link.execute("COMMIT")
@@ -209,7 +215,7 @@ class Server:
             raise StoreError(f"{self.address} is not open: use the store inside `async with store:`")
         try:
             async with asyncio.timeout(limit_s), pool.lent() as link:
-                yield Connection(link, self.quoted)
+                yield Connection(link, self.quoted, self.timeout)
         except (psycopg.Error, OSError) as exc:  # TimeoutError is an OSError
             raise translate(exc, self.address) from exc
 
@@ -221,7 +227,7 @@ class Server:
         pool = _Pool(self._readers._dsn, 1)  # noqa: SLF001 - the same module
         try:
             async with pool.lent() as link:
-                yield Connection(link, self.quoted)
+                yield Connection(link, self.quoted, self.timeout)
         except (psycopg.Error, OSError) as exc:
             raise translate(exc, self.address) from exc
         finally:

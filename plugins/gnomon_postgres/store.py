@@ -24,7 +24,16 @@ from gnomon.errors import RolledBackError
 from gnomon.logs import get_logger
 from gnomon.stores.kernel_streams import find_deletable
 from gnomon.stores.microseconds import to_micros
-from gnomon_postgres import connection_check, event_reads, kept_records, migrations, projection, queries, retention
+from gnomon_postgres import (
+    connection_check,
+    event_reads,
+    kept_records,
+    migrations,
+    projection,
+    queries,
+    retention,
+    view_proof,
+)
 from gnomon_postgres.filed_views import wait_until_filed
 from gnomon_postgres.progress_retention import prune_progress
 from gnomon_postgres.server import LIST_LIMIT_S, SNAPSHOT, Server
@@ -218,6 +227,14 @@ class PostgresStore(SharedLog[WriteBatch]):
 
     async def statistics(self, job_id: str | None = None) -> list[ExecutionCounts]:
         return await statistics(await self._filed_server(), job_id)
+
+    async def differences(self) -> list[str]:
+        """Return the executions whose view differs from their events; there should be none."""
+        return await view_proof.differences(await self._filed_server())
+
+    async def without_events(self) -> list[str]:
+        """Return the executions of which the log has no event; there should be none."""
+        return await view_proof.without_events(await self._filed_server())
 
     async def _filed_server(self) -> Server:
         """Return the server, once it also has the views of everything that was accepted."""

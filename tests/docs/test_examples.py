@@ -56,8 +56,16 @@ assemble(load_config(Path(sys.argv[1])))
 """
 
 
+ELSEWHERE = {
+    "behind-a-proxy.md": {"nginx", "js"},  # tests/plugins/web/test_behind_a_proxy.py
+    "postgresql.md": {"sql"},  # tests/plugins/postgres/test_postgres_rights.py
+    "sql.md": {"sql"},  # tests/plugins/postgres/test_postgres_sql_views.py
+    "transactional-orders.md": {"sql"},  # tests/plugins/postgres/test_transactional_orders.py
+}
+"""Languages of blocks that other tests look at."""
 SECRETS = {
     "APP_PASSWORD": "the password of an example",
+    "DATABASE_URL": "postgresql://localhost:5432/app",
     "GNOMON_OIDC_SECRET": "the secret of an example",
     "HEARTBEAT_URL": "https://ping.example.org/the-id-of-an-example",
     "MAIL_URL": "mailtos://user:password@example.org",
@@ -181,10 +189,7 @@ def test_the_examples_of_a_page_run(page: Path, tmp_path: Path) -> None:
 def test_a_block_has_a_language_that_somebody_looks_at(page: Path) -> None:
     opening = re.findall(r"^```(.*)\n(?:(?!^```).*\n)*^```$", page.read_text(encoding="utf-8"), re.MULTILINE)
 
-    elsewhere = (
-        {"nginx", "js"} if page.name == "behind-a-proxy.md" else set()
-    )  # tests/plugins/web/test_behind_a_proxy.py
-    assert set(opening) <= {*TRIALS, "text", "bash", *elsewhere}
+    assert set(opening) <= {*TRIALS, "text", "bash", *ELSEWHERE.get(page.name, ())}
 
 
 def shown_commands(page: Path) -> set[str]:

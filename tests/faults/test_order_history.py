@@ -106,7 +106,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.stdin.close()
 
 
-@pytest.fixture(params=["sqlite", "mongo"])
+@pytest.fixture(params=["sqlite", "mongo", "postgres"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Provide the place of a log."""
     if request.param == "sqlite":

@@ -26,7 +26,7 @@ class Setup(NamedTuple):
     driver: str
 
 
-@pytest.fixture(params=["mongo motor", "mongo pymongo"])
+@pytest.fixture(params=["mongo motor", "mongo pymongo", "postgres psycopg"])
 def setup(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Setup]:
     kind, driver = request.param.split()
     with server_of(kind, tmp_path / "server") as server:

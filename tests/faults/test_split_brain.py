@@ -48,7 +48,7 @@ class TakeOver(NamedTuple):
     body_s: float
 
 
-@pytest.fixture(params=["mongo"])
+@pytest.fixture(params=["mongo", "postgres"])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LogServer]:
     with server_of(request.param, tmp_path / "server") as server:
         yield server

@@ -29,7 +29,7 @@ def store_of(place: str, spool: Path, *, driver: str = "pymongo", **settings: An
 
         return MongoStore(place, driver=Driver("motor" if driver == "motor" else "pymongo"), spool=spool, **settings)
     if place.startswith("postgresql://"):
-        from gnomon_postgres.store import PostgresStore
+        from gnomon_postgres import PostgresStore
 
         return PostgresStore(place, spool=spool, **settings)
     return SqliteStore(Path(place))

@@ -98,6 +98,12 @@ class PostgresServer(Server):
             else:
                 return
 
+    def revive(self) -> None:
+        """Start it again where it has ended by itself, as it does without room for its log."""
+        assert self._process is not None
+        if self._process.poll() is not None:
+            self.start()
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the server and to the processes of its connections, which are process groups themselves."""
         assert self._process is not None

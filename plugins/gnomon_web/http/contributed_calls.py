@@ -28,7 +28,7 @@ _abandoned: set[asyncio.Task[BaseException | None]] = set()
 
 
 class ClientGoneError(ConnectionResetError):
-    """The client has left before its answer was written, which is no failure of whoever wrote it."""
+    """The client has left before its answer was written, which does not fail the call."""
 
 
 async def call_contributed(route: Route, call: Callable[[], Awaitable[T]], limit_s: float | None) -> T:

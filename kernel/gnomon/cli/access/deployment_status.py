@@ -28,7 +28,7 @@ HEALTH_LIMIT_S = 5.0
 WORKERS_LIMIT_S = 10.0
 """Time for the list of workers, which a kernel asks its runners for."""
 HOLDER_LIMIT_S = 20.0
-"""Time to find out whether a kernel that receives no orders is active; a lease of MongoDB lasts 15 s by default."""
+"""Time to find out whether a kernel that receives no orders is active; a lease on a server lasts 15 s by default."""
 
 State = Literal[
     "healthy",

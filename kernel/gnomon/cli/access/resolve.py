@@ -78,7 +78,7 @@ def read_local_config(ctx: click.Context, config: Path | None, url: str | None, 
     if settings.source is None or _is_typed(ctx, "url"):
         raise click.UsageError(
             f"{reason}: run it on the machine of that kernel, or name a config whose store can be reached from here, "
-            "such as MongoDB: --config FILE"
+            "such as MongoDB or PostgreSQL: --config FILE"
         )
     used = settings.directory / settings.source.name
     echo(f"{reason}; using the deployment on this machine instead, {used}", err=True)

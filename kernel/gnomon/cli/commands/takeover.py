@@ -28,7 +28,7 @@ def command(ctx: click.Context, config: Path | None, is_confirmed: bool) -> None
     The command watches the kernel until it is certain that it is silent, says what will happen, and asks. A kernel that
     is active is not replaced: stop it instead. Start a kernel afterwards, unless a standby waits.
 
-    A SQLite log: the process that holds it, which was stopped (SIGSTOP) or hangs, is killed. A log in MongoDB whose
+    A SQLite log: the process that holds it, which was stopped (SIGSTOP) or hangs, is killed. A log on a server whose
     kernel has `cut_off = "run"`: it may run jobs while it is cut off from the server, so no kernel replaces it by
     itself. See to it first that it does not run any more.
     """

@@ -1,0 +1,77 @@
+"""A disk that is full under PostgreSQL: no run starts, nothing is lost, and runs go on when there is room."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from gnomon.testing.log_checks import check_store
+from gnomon_postgres import PostgresStore
+from gnomon_process import Gnomon
+from log_places import config_section
+from postgres_servers import PostgresServer, find_postgres, other_user
+
+MIB = 1024 * 1024
+SIZE_MIB = 96
+JOBS = """
+[kernel]
+drain = "200ms"
+[[jobs]]
+id = "tick"
+func = "disk_jobs:tick"
+every = "100ms"
+cancel_grace = "100ms"
+"""
+
+
+@pytest.fixture
+def server(mounted: Callable[..., Path], tmp_path: Path) -> Iterator[PostgresServer]:
+    """Provide a server whose data is on a small disk."""
+    disk = mounted("tmpfs", SIZE_MIB)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o711)  # another user runs the server; pytest makes its folders private again
+    if user := other_user():
+        shutil.chown(disk, user)
+    server = PostgresServer(find_postgres(), disk)
+    server.initialize()
+    server.start()
+    yield server
+    server.clean_up()
+
+
+def fill(folder: Path) -> Path:
+    """Write a file until the disk has no byte left."""
+    filler = folder / "filler"
+    with filler.open("ab", buffering=0) as file:
+        for size in (MIB // 4, 4096, 512, 1):
+            with suppress(OSError):
+                while True:
+                    file.write(b"\0" * size)
+    return filler
+
+
+@pytest.mark.timeout(300)
+async def test_runs_go_on_after_a_full_disk_has_room_again(
+    server: PostgresServer, start: Callable[..., Gnomon], tmp_path: Path
+) -> None:
+    (tmp_path / "disk_jobs.py").write_text("async def tick():\n    return 'x' * 1000\n")
+    (tmp_path / "gnomon.toml").write_text(config_section(server.dsn(), tmp_path / "spool.db") + JOBS)
+    kernel = start("run", "--log-format", "json")
+    accepted = {kernel.wait_for("succeeded")["run"] for _ in range(3)}
+
+    filler = fill(server.folder)
+    kernel.wait_for("PostgreSQL is down, no runs are started")
+    filler.unlink()
+    server.revive()
+    accepted |= {kernel.wait_for("succeeded")["run"] for _ in range(3)}
+    kernel.send(signal.SIGTERM)
+
+    assert kernel.ends() == 0, kernel.errors
+    async with PostgresStore(server.dsn(), spool=tmp_path / "spool.db") as store:
+        log = await check_store(store)
+    assert accepted <= {event.stream for event in log if event.type == "succeeded"}
