@@ -1,4 +1,4 @@
-"""What PostgreSQL reports of a log: a notice for each transaction that has placed orders.
+"""What PostgreSQL reports of a log: appends, changes of the lease, and placed orders.
 
 LISTEN needs a session. Where a pooler is in between that lends sessions for a transaction, no notice arrives: one that
 is sent as a test shows that.
@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
+from typing import TypeVar
 
 from gnomon.errors import StoreError
-from gnomon_postgres import log_watch
-from gnomon_postgres.order_tables import CHANNEL, PLACED
+from gnomon_postgres import event_reads, log_watch
+from gnomon_postgres.notices import change_of
+from gnomon_postgres.order_tables import CHANNEL
 from gnomon_postgres.server import Connection, Server
-from gnomon_shared_log.changes import Change, ChangeSource, Look, NextChange, Placed, Topic
+from gnomon_shared_log.changes import Appended, Change, ChangeSource, Look, NextChange, Placed, Topic
 
 TEST_LIMIT_S = 2.0
 """Time for the first notice to arrive."""
+
+T = TypeVar("T")
 
 
 class PostgresChangeSource(ChangeSource):
@@ -29,19 +33,30 @@ class PostgresChangeSource(ChangeSource):
 
     @asynccontextmanager
     async def changes(self, topic: Topic, await_s: float) -> AsyncIterator[NextChange]:
-        if topic != "orders":
-            raise StoreError(f"{self._server.address} reports orders, and nothing else")
-        placed = f"{PLACED} {self._server.schema}"
+        schema = self._server.schema
+
+        def of_topic(payload: str) -> Change | None:
+            change = change_of(payload, schema)
+            if isinstance(change, Placed) != (topic == "orders"):
+                return None
+            return change
+
         async with self._server.direct() as connection:
             await connection.execute(f"LISTEN {CHANNEL}")
             await self._expect_notices(connection)
+            newest = 0
 
             async def next_change() -> Change | None:
-                if await _wait_for(connection, placed, await_s):
-                    return Placed()
-                async with asyncio.timeout(self._server.timeout):
-                    await connection.execute("SELECT 1")  # a connection that was cut is silent, too
-                return None
+                nonlocal newest
+                change: Change | None = await _first(connection, of_topic, await_s)
+                if change is None:
+                    async with asyncio.timeout(self._server.timeout):  # a connection that was cut is silent, too
+                        head = await event_reads.head(connection)
+                    if topic == "log" and head > newest:  # a kernel that was killed reports nothing
+                        change = Appended(head)
+                if isinstance(change, Appended):
+                    newest = change.position
+                return change
 
             yield next_change
 
@@ -49,20 +64,20 @@ class PostgresChangeSource(ChangeSource):
         test = f"test {secrets.token_hex(8)}"
         async with self._server.writing() as sender:
             await sender.fetch("SELECT pg_notify(%s, %s)", (CHANNEL, test))
-        if not await _wait_for(connection, test, TEST_LIMIT_S):
+        if not await _first(connection, lambda payload: payload == test or None, TEST_LIMIT_S):
             raise StoreError(f"{self._server.address} delivers no notices: a pooler in transaction mode is in between")
 
     async def look(self, after: int) -> Look:
         return await log_watch.look(self._server, after)
 
 
-async def _wait_for(connection: Connection, payload: str, limit_s: float) -> bool:
-    """Return whether a notice with this text arrives within the limit."""
+async def _first(connection: Connection, read: Callable[[str], T | None], limit_s: float) -> T | None:
+    """Return what is read in the first notice of interest; None where none arrives within the limit."""
     now = asyncio.get_running_loop().time
     until = now() + limit_s
     while (left := until - now()) > 0:
         async with aclosing(connection.link.notifies(timeout=left, stop_after=1)) as notices:
             async for notice in notices:
-                if notice.payload == payload:
-                    return True
-    return False
+                if (found := read(notice.payload)) is not None:
+                    return found
+    return None

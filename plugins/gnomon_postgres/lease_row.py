@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import Final
 
 from gnomon.errors import DeposedError, StoreError, StoreUnavailableError
+from gnomon_postgres.notices import renewed, replaced
+from gnomon_postgres.order_tables import CHANNEL
 from gnomon_postgres.server import Connection, Row, Server
 from gnomon_shared_log.lease_row import LeaseRow, Term
 
@@ -23,16 +25,17 @@ _CHANGED = """owner = %(owner)s, epoch = %(epoch)s, renewals = %(renewals)s, sec
     renewed_here = %(renewed_here)s"""
 # Durable as acknowledged events are, whatever the database has as its default.
 _DURABLE: Final = "set_config('synchronous_commit', 'on', true)"
+_NOTIFY: Final = f"pg_notify('{CHANNEL}', %(notice)s)"
 _READ = f"SELECT {COLUMNS} FROM {{schema}}.lease"  # noqa: S608 - our own names
 _PUT = f"""UPDATE {{schema}}.lease SET {_CHANGED}, since = clock_timestamp()
     WHERE epoch < %(epoch)s AND (owner, epoch, renewals) IS NOT DISTINCT FROM
         (%(seen_owner)s::text, coalesce(%(seen_epoch)s, epoch), coalesce(%(seen_renewals)s, renewals))
-    RETURNING {COLUMNS}, {_DURABLE}"""  # noqa: S608 - our own names
+    RETURNING {COLUMNS}, {_DURABLE}, {_NOTIFY}"""  # noqa: S608 - our own names
 _CHANGE = f"""UPDATE {{schema}}.lease SET {_CHANGED}
     WHERE owner = %(term_owner)s AND epoch = %(term_epoch)s AND renewals <= %(renewals)s
-    RETURNING {COLUMNS}, {_DURABLE}"""  # noqa: S608 - our own names
+    RETURNING {COLUMNS}, {_DURABLE}, {_NOTIFY}"""  # noqa: S608 - our own names
 _DELETE = f"""UPDATE {{schema}}.lease SET owner = NULL, epoch = epoch + %(more)s
-    WHERE owner = %(owner)s AND epoch = %(epoch)s RETURNING {_DURABLE}"""  # noqa: S608 - our own names
+    WHERE owner = %(owner)s AND epoch = %(epoch)s RETURNING {_DURABLE}, {_NOTIFY}"""  # noqa: S608 - our own names
 
 
 async def read_row(connection: Connection) -> LeaseRow | None:
@@ -77,12 +80,14 @@ class PostgresLease:
         """Put a row of a new term in the place of the one that was seen; None where it has changed since."""
         owner, epoch, renewals = seen.mark if seen is not None else (None, None, None)
         mark = {"seen_owner": owner, "seen_epoch": epoch, "seen_renewals": renewals}
-        return await self._write(_PUT, _fields(row) | mark)
+        return await self._write(_PUT, _fields(row) | mark, replaced(self._server.schema))
 
     async def change(self, term: Term, row: LeaseRow) -> bool:
         """Renew the row of this term; return False if it is of another one, or newer."""
         values = _fields(row) | {"term_owner": term.owner, "term_epoch": term.epoch}
-        return await self._write(_CHANGE, values) is not None
+        schema = self._server.schema
+        notice = renewed(row, schema) if row.epoch == term.epoch else replaced(schema)
+        return await self._write(_CHANGE, values, notice) is not None
 
     async def open_to(self, term: Term) -> None:
         """Check that the row, which is the fence, is of this term: appends of earlier ones ended when it became so."""
@@ -107,17 +112,20 @@ class PostgresLease:
 
     async def delete(self, term: Term) -> None:
         """Release the row of this term."""
-        async with self._server.writing() as connection:
-            await connection.execute(_DELETE, {"owner": term.owner, "epoch": term.epoch, "more": 0})
+        await self._end(term, 0)
 
     async def end(self, seen: LeaseRow) -> None:
         """End the term of this row from outside: the next epoch is one in which nobody leads."""
-        async with self._server.writing() as connection:
-            await connection.execute(_DELETE, {"owner": seen.owner, "epoch": seen.epoch, "more": 1})
+        await self._end(seen.term, 1)
 
-    async def _write(self, statement: str, values: dict[str, object]) -> LeaseRow | None:
+    async def _end(self, term: Term, epochs: int) -> None:
+        values = {"owner": term.owner, "epoch": term.epoch, "more": epochs, "notice": replaced(self._server.schema)}
         async with self._server.writing() as connection:
-            found = await connection.fetch_one(statement, values)
+            await connection.execute(_DELETE, values)
+
+    async def _write(self, statement: str, values: dict[str, object], notice: str) -> LeaseRow | None:
+        async with self._server.writing() as connection:
+            found = await connection.fetch_one(statement, values | {"notice": notice})
         return row_of(found) if found is not None else None
 
 

@@ -12,6 +12,7 @@ from gnomon_postgres.change_source import PostgresChangeSource
 from gnomon_postgres.event_append import EventAppend
 from gnomon_postgres.late_ends import PostgresLateEnds
 from gnomon_postgres.lease_row import PostgresLease
+from gnomon_postgres.notices import AppendNotices
 from gnomon_postgres.orders import PostgresOrders
 from gnomon_postgres.partitions import Partitions
 from gnomon_postgres.server import Server
@@ -28,11 +29,13 @@ class PostgresEvents:
     def __init__(self, server: Server, lease: PostgresLease, partitions: Partitions) -> None:
         self.partitions = partitions
         self._server = server
+        self.notices = AppendNotices(server)
         self._append = EventAppend(server, lease)
 
     async def write_events(self, batch: WriteBatch, term: Term, limit_s: float | None = None) -> None:
         """Append the events of a batch in this term."""
         await self._append.append(batch.events, term, limit_s, has_gaps=batch.has_gaps)
+        self.notices.note(batch.last)
 
     async def write_rest(self, batch: WriteBatch, limit_s: float | None = None) -> None:
         """File views, and save checkpoints and log lines, in one transaction."""

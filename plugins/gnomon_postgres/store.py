@@ -46,6 +46,7 @@ from gnomon_shared_log.log_table import LogEnd
 from gnomon_shared_log.shared_log import Settings, SharedLog
 from gnomon_shared_log.spool import Spool
 from gnomon_shared_log.spool_limits import SpoolLimits
+from gnomon_shared_log.store_tasks import start_task
 
 log = get_logger("gnomon.postgres")
 
@@ -91,6 +92,7 @@ class PostgresStore(SharedLog[WriteBatch]):
 
     async def _prepare(self) -> None:
         self.rollback = None
+        start_task(self._tables.events.notices.run(), self._held)
 
     async def _accept(self, lost: LostEventsError) -> None:
         if not self.accept_rollback:
