@@ -14,7 +14,7 @@ from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.orders import Order
 from gnomon.errors import GnomonError, StoreError
 from gnomon_postgres.server import Server
-from gnomon_shared_log.order_table import ClaimedOrder, OrderState
+from gnomon_shared_log.order_table import ClaimedOrder, OrderState, OrderTable
 
 MOST_BYTES = 256 * 1024 * 1024
 """Of an order or an answer: the server accepts values of 1 GiB, in messages of 1 GiB."""
@@ -28,7 +28,7 @@ _ABANDON = "UPDATE {schema}.orders SET is_abandoned = true WHERE "
 _OPEN = "answer IS NULL AND NOT is_abandoned AND NOT is_withdrawn AND NOT is_expired"
 
 
-class PostgresOrders:
+class PostgresOrders(OrderTable):
     """The orders of one log: see OrderTable of gnomon_shared_log for each method. Each is one statement."""
 
     most_bytes = MOST_BYTES
@@ -40,10 +40,10 @@ class PostgresOrders:
     async def place(self, order: Order, limit_s: float) -> None:
         """Insert an order that waits, unless it is there."""
         body = bytes(order.arguments)
-        if len(body) > MOST_BYTES:
+        if len(body) > self.most_bytes:
             raise GnomonError(
-                f"the order {order.call!r} has {len(body):,} bytes of arguments, more than the {MOST_BYTES:,} that "
-                "pass through PostgreSQL: split it"
+                f"the order {order.call!r} has {len(body):,} bytes of arguments, more than the {self.most_bytes:,} "
+                "that pass through PostgreSQL: split it"
             )
         await self._write(
             "INSERT INTO {schema}.orders (id, call, arguments, waits, limit_s) VALUES (%s, %s, %s, %s, %s) "
@@ -53,9 +53,10 @@ class PostgresOrders:
 
     def was_not_sent(self, exc: StoreError) -> bool:
         """Return whether nothing has reached the server, because no connection to it could be made."""
-        return isinstance(exc.__cause__, psycopg.errors.ConnectionTimeout) or (
-            isinstance(exc.__cause__, psycopg.OperationalError) and exc.__cause__.pgconn is None
-        )
+        cause = exc.__cause__
+        if not isinstance(cause, psycopg.OperationalError):
+            return False
+        return cause.pgconn is None or cause.pgconn.backend_pid == 0  # which a session has from its beginning
 
     async def look(self, ids: Collection[str]) -> dict[str, OrderState]:
         """Return the states of these orders."""

@@ -22,6 +22,7 @@ from gnomon.domain.records import (
 from gnomon.domain.rollback import Rollback
 from gnomon.errors import RolledBackError
 from gnomon.logs import get_logger
+from gnomon.ports import OrderChannel
 from gnomon.stores.kernel_streams import find_deletable
 from gnomon.stores.microseconds import to_micros
 from gnomon_postgres import (
@@ -35,10 +36,12 @@ from gnomon_postgres import (
     view_proof,
 )
 from gnomon_postgres.filed_views import wait_until_filed
+from gnomon_postgres.order_channel import PostgresOrderChannel
 from gnomon_postgres.progress_retention import prune_progress
 from gnomon_postgres.server import LIST_LIMIT_S, SNAPSHOT, Server
 from gnomon_postgres.server_log import PostgresLog
 from gnomon_postgres.statistics import statistics
+from gnomon_postgres.transactional_receiver import count_pending
 from gnomon_postgres.write_batch import WriteBatch
 from gnomon_shared_log.errors import LostEventsError
 from gnomon_shared_log.lease_row import CutOff
@@ -106,6 +109,13 @@ class PostgresStore(SharedLog[WriteBatch]):
     async def _complete(self) -> LogEnd:
         await projection.repair(self._server, self._tables.events.partitions)
         return await self._tables.events.read_end()
+
+    def orders(self) -> OrderChannel:
+        return PostgresOrderChannel(self._tables, self._lease, lambda: self._fork.check(self._log.name))
+
+    async def waiting_orders(self) -> int:
+        self._check_open()
+        return await count_pending(self._server)
 
     async def try_connection(self) -> str:
         """Connect as opening would, without changing anything; return a description, or raise StoreError."""

@@ -9,14 +9,16 @@ one does it again, and the key of the order, which is its id or one of the appli
 change of the job that is in the log already. Answers name the term of the lease, as appends do: a kernel that leads no
 longer answers nothing.
 
-Orders are carried out one after the other, triggers that follow each other together: one may need what another one
-does before it. Orders for a job whose queue is full stay pending, and do not hold up those for other jobs.
+Orders are carried out one after the other, because one may need what another one does before it; triggers that follow
+each other are one list, unless the kernel refuses one of them. Orders for a job whose queue is full stay pending, and
+do not hold up those for other jobs.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from itertools import groupby
 from typing import Any
@@ -25,9 +27,12 @@ import msgspec
 
 from gnomon.backoff import Backoff
 from gnomon.domain.orders import Answer, Order, OrderError
+from gnomon.domain.run_order import RunOrder
+from gnomon.errors import StoreError
 from gnomon.logs import get_logger
 from gnomon_postgres.placed_orders import OrderCall, OutcomeState, actor_of
 from gnomon_postgres.server import Server
+from gnomon_shared_log.change_feed import ChangeFeed
 from gnomon_shared_log.lease_row import Term
 
 log = get_logger("gnomon.postgres")
@@ -38,9 +43,14 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 """Time between two tries while the queue of a job is full."""
 KEPT = timedelta(days=30)
 """Time for which an order can be found after its answer."""
+IDLE_S, LONGEST_S = 0.2, 10.0
+"""Seconds between two looks for orders: where no notices arrive, and where they do."""
+HELD_UP_S = 0.5
+"""The same where the lease is not trusted, or the store refuses events."""
 CLEAN_S, MOST_DELETED = 300.0, 10_000
 """Seconds between two deletions of older orders, and how many each deletes."""
 
+_OF_RUN = frozenset(RunOrder.__struct_fields__)
 _PENDING = """
     SELECT id, call, job_id, CAST(arguments AS text), placed_by, placed_by = session_user,
         coalesce(expires < clock_timestamp(), false)
@@ -82,6 +92,25 @@ class _Outcome(msgspec.Struct, frozen=True):
     problem: str | None = None
 
 
+class _Call(msgspec.Struct, frozen=True):
+    """A call of KernelApi; `waits` if it is to be repeated while a queue has no room."""
+
+    name: str
+    arguments: dict[str, Any]
+    waits: bool
+
+    @property
+    def order(self) -> Order:
+        return Order(self.name, msgspec.Raw(msgspec.json.encode(self.arguments)))
+
+    @property
+    def fits_a_list(self) -> bool:
+        """Whether the call can be one of a list. What an application has written may be of any type."""
+        of_all = self.arguments.get("actor"), self.arguments.get("when_full")
+        fields = self.arguments.keys() <= _OF_RUN | {"actor", "when_full"}
+        return self.name == "trigger" and fields and all(isinstance(value, str) for value in of_all)
+
+
 class _Run(msgspec.Struct, frozen=True):
     id: str
 
@@ -100,11 +129,37 @@ class TransactionalReceiver:
         self._term = term
         self._handler = handler
         self._full: dict[str, tuple[float, Backoff]] = {}
+        self._is_held_up = False
         self._clean_at = 0.0
+
+    async def run(self, feed: ChangeFeed) -> None:
+        """Carry out orders until cancelled; `feed` reports those that are placed."""
+        while True:
+            seen = feed.turns
+            try:
+                if await self.carry_out_some() > 0:
+                    continue
+            except StoreError as exc:
+                log.debug("orders of transactions cannot be carried out now", problem=str(exc))
+                self._is_held_up = True
+            await self._wait(feed, seen)
+
+    async def _wait(self, feed: ChangeFeed, seen: int) -> None:
+        """Wait for a notice since those that were seen before the last look, or pause where none arrive."""
+        with feed.used():
+            limits = [self.retry_s, HELD_UP_S if self._is_held_up else None, LONGEST_S if feed.stream else IDLE_S]
+            limit_s = min(limit for limit in limits if limit is not None)
+            if self._is_held_up or not feed.stream:
+                await asyncio.sleep(limit_s)
+                return
+            with suppress(TimeoutError):
+                async with asyncio.timeout(limit_s):
+                    await feed.turn(seen)
 
     async def carry_out_some(self) -> int:
         """Carry out the orders that come next, and return how many have been answered; StoreError."""
-        if (term := self._term()) is None:
+        self._is_held_up = (term := self._term()) is None
+        if term is None:
             return 0
         await self._clean()
         now = asyncio.get_running_loop().time()
@@ -130,19 +185,19 @@ class TransactionalReceiver:
     async def _carry_out_together(self, step: list[_Pending]) -> list[_Outcome]:
         """Return the outcomes of orders, without those that have to wait."""
         on_time = [pending for pending in step if not pending.is_late]
-        async with asyncio.TaskGroup() as tasks:
-            work = [tasks.create_task(self._carry_out(pending)) for pending in on_time]
+        calls = [_call_of(pending) for pending in on_time]
+        answers = await self._answers_to(calls)
         outcomes = [_Outcome(pending.id, "expired") for pending in step if pending.is_late]
         full: set[str] = set()
         tried: set[str] = set()
-        for pending, task in zip(on_time, work, strict=True):
-            answer, waits = task.result()
+        for pending, call, answer in zip(on_time, calls, answers, strict=True):
             kinds = _kinds_of(answer)
             if "StoreError" in kinds:  # it is away, or this kernel leads no longer
+                self._is_held_up = True
                 continue
             if "UnknownExecutionError" in kinds and self._full:  # an order that still waits may make that run
                 continue
-            if waits and pending.job_id is not None:
+            if call.waits and pending.job_id is not None:
                 (full if "QueueFullError" in kinds else tried).add(pending.job_id)
                 if "QueueFullError" in kinds:
                     continue
@@ -150,9 +205,37 @@ class TransactionalReceiver:
         self._note_full(full, tried - full)
         return outcomes
 
-    async def _carry_out(self, pending: _Pending) -> tuple[Answer, bool]:
-        order, waits = _order_of(pending)
-        return await self._handler(order), waits
+    async def _answers_to(self, calls: list[_Call]) -> list[Answer]:
+        """Carry out calls that may be carried out together, and return their answers in order."""
+        answers: dict[int, Answer] = {}
+        lists: dict[tuple[Any, Any], list[int]] = {}
+        for number, call in enumerate(calls):
+            if call.fits_a_list:
+                lists.setdefault((call.arguments["actor"], call.arguments["when_full"]), []).append(number)
+        for numbers in lists.values():
+            answers |= zip(numbers, await self._answers_to_list([calls[number] for number in numbers]), strict=False)
+        left = [number for number in range(len(calls)) if number not in answers]
+        async with asyncio.TaskGroup() as tasks:
+            work = {number: tasks.create_task(self._answer_to(calls[number])) for number in left}
+        answers |= {number: task.result() for number, task in work.items()}
+        return [answers[number] for number in range(len(calls))]
+
+    async def _answer_to(self, call: _Call) -> Answer:
+        return await self._handler(call.order)
+
+    async def _answers_to_list(self, calls: list[_Call]) -> list[Answer]:
+        """Return the answers to triggers as one list, which takes one commit; none where one of them is refused."""
+        if len(calls) == 1:
+            return []
+        first = calls[0].arguments
+        orders = [{name: call.arguments[name] for name in _OF_RUN & call.arguments.keys()} for call in calls]
+        arguments = {"orders": orders, "actor": first["actor"], "when_full": first["when_full"]}
+        answer = await self._handler(Order("trigger_many", msgspec.Raw(msgspec.json.encode(arguments))))
+        return (
+            []
+            if answer.error is not None
+            else list(map(Answer, msgspec.json.decode(answer.result, type=list[msgspec.Raw])))
+        )
 
     def _note_full(self, full: set[str], roomy: set[str]) -> None:
         for job_id in roomy:
@@ -171,6 +254,13 @@ class TransactionalReceiver:
         self._clean_at = now if deleted == MOST_DELETED else now + CLEAN_S
 
 
+async def count_pending(server: Server) -> int:
+    """Return how many orders have no answer yet."""
+    async with server.reading() as connection:
+        found = await connection.fetch_one("SELECT count(*) FROM {schema}.transactional_orders WHERE state = 'pending'")
+    return int(found[0]) if found is not None else 0
+
+
 def _in_steps(pending: list[_Pending]) -> Iterator[list[_Pending]]:
     """Cut orders into those that may be carried out together: triggers that follow each other."""
     for call, group in groupby(pending, key=lambda one: one.call):
@@ -180,11 +270,8 @@ def _in_steps(pending: list[_Pending]) -> Iterator[list[_Pending]]:
             yield from ([one] for one in group)
 
 
-def _order_of(pending: _Pending) -> tuple[Order, bool]:
-    """Return the call of KernelApi that an order is, and whether it waits for room in a queue.
-
-    The kernel must not wait: it would hold up other orders.
-    """
+def _call_of(pending: _Pending) -> _Call:
+    """Return the call of KernelApi that an order is. The kernel must not wait: it would hold up other orders."""
     arguments: dict[str, Any] = msgspec.json.decode(pending.arguments)
     arguments["actor"] = actor_of(arguments.get("actor"), pending.placed_by)
     if pending.call == "trigger":
@@ -196,7 +283,7 @@ def _order_of(pending: _Pending) -> tuple[Order, bool]:
     waits = arguments.get("when_full") == "wait"
     if waits:
         arguments["when_full"] = "raise"
-    return Order(pending.call, msgspec.Raw(msgspec.json.encode(arguments))), waits
+    return _Call(pending.call, arguments, waits)
 
 
 def _kinds_of(answer: Answer) -> set[str]:

@@ -8,9 +8,9 @@ it waits. All orders of one channel are looked at together.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Generic
+from typing import Any, Generic
 
 import msgspec
 
@@ -19,6 +19,7 @@ from gnomon.domain.orders import Answer, Order
 from gnomon.errors import NoLeaderError, OrderLostError, StoreError
 from gnomon.ports import OrderChannel
 from gnomon_shared_log.batch import B
+from gnomon_shared_log.change_feed import ChangeFeed
 from gnomon_shared_log.lease import Lease
 from gnomon_shared_log.lease_watch import LeaseWatch
 from gnomon_shared_log.order_receiver import Handler, OrderReceiver
@@ -59,12 +60,16 @@ class ServerOrderChannel(OrderChannel, Generic[B]):
     @asynccontextmanager
     async def serve(self, handler: Handler) -> AsyncIterator[None]:
         receiver = OrderReceiver(self._server, self._lease, handler)
+        further = self._further_work(receiver.feed, handler)
         async with AsyncExitStack() as held:
             held.push_async_callback(receiver.close)
-            start_task(receiver.feed.run(), held)
-            start_task(receiver.run(), held)
-            start_task(receiver.write_answers(), held)
+            for work in (receiver.feed.run(), receiver.run(), receiver.write_answers(), *further):
+                start_task(work, held)
             yield
+
+    def _further_work(self, feed: ChangeFeed, handler: Handler) -> Iterable[Coroutine[Any, Any, None]]:  # noqa: ARG002
+        """Return what else carries out orders while the kernel leads; `feed` reports those that are placed."""
+        return ()
 
     async def announce(self, member: KernelMember) -> None:
         async with self._server.borrowed() as server:

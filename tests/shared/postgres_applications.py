@@ -34,20 +34,20 @@ class Transaction:
 
     def __init__(self, connection: Any, run: Callable[..., Awaitable[Any]] | None) -> None:
         self.connection = connection
-        self.run = run
+        self._run = run
 
     async def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Call a function of gnomon_postgres with the connection."""
-        if self.run is None:
+        if self._run is None:
             return await getattr(gnomon_postgres, name)(self.connection, *args, **kwargs)
-        return await self.run(getattr(gnomon_postgres, f"{name}_sync"), self.connection, *args, **kwargs)
+        return await self._run(getattr(gnomon_postgres, f"{name}_sync"), self.connection, *args, **kwargs)
 
     async def execute(self, text: str, *parameters: Any) -> Any:
         """Execute a statement of the application, which returns a row."""
         statement = Statement(text, parameters, "public")
-        if self.run is None:
+        if self._run is None:
             return await fetch_one(self.connection, statement)
-        return await self.run(fetch_one_sync, self.connection, statement)
+        return await self._run(fetch_one_sync, self.connection, statement)
 
 
 Begin = Callable[[], AbstractAsyncContextManager[Transaction]]
@@ -101,7 +101,9 @@ async def _sqlalchemy_async_session(dsn: str) -> AsyncIterator[Begin]:
 
 
 @asynccontextmanager
-async def _in_a_thread(open_connection: Callable[[], AbstractContextManager[Any]]) -> AsyncIterator[Begin]:
+async def _in_a_thread(
+    open_connection: Callable[[], AbstractContextManager[Any]], close: Callable[[], None] = lambda: None
+) -> AsyncIterator[Begin]:
     """Yield a function that begins transactions in one thread: Django refuses to block a loop."""
     with concurrent.futures.ThreadPoolExecutor(1) as thread:
 
@@ -119,7 +121,10 @@ async def _in_a_thread(open_connection: Callable[[], AbstractContextManager[Any]
                 raise
             await run(manager.__exit__, None, None, None)
 
-        yield begin
+        try:
+            yield begin
+        finally:
+            await run(close)
 
 
 class _Entered(AbstractContextManager[Any]):
@@ -170,11 +175,9 @@ async def _django(dsn: str) -> AsyncIterator[Begin]:
         django.setup()
     place = {"NAME": given["dbname"], "USER": given["user"], "HOST": given["host"], "PORT": given["port"]}
     connections.databases["default"].update(place)
-    async with _in_a_thread(lambda: _Entered(transaction.atomic(), django_connection)) as begin:
+    manager = lambda: _Entered(transaction.atomic(), django_connection)  # noqa: E731
+    async with _in_a_thread(manager, connections.close_all) as begin:
         yield begin
-        async with begin() as last:
-            assert last.run is not None
-        await last.run(connections.close_all)  # in the thread that has the connection
 
 
 def _url(dsn: str, driver: str) -> str:

@@ -15,6 +15,7 @@ import gnomon_postgres
 from gnomon import Job, Kernel
 from gnomon.domain.orders import Answer, Order, OrderError
 from gnomon.domain.records import ActionQuery, ExecutionQuery
+from gnomon.domain.run_order import RunOrder
 from gnomon.errors import UnknownJobError
 from gnomon.orders.serving import AnsweredOrders
 from gnomon.stores.memory import MemoryStore
@@ -184,6 +185,28 @@ async def test_orders_of_one_key_make_one_run(
         first.execution_id,
         of_ada.execution_id,
     }
+
+
+async def test_an_order_that_is_refused_does_not_hold_up_the_others(
+    application: Connection, kernel: Kernel, receiver: TransactionalReceiver
+) -> None:
+    many = await gnomon_postgres.trigger_many(application, [RunOrder("greet", {"name": str(n)}) for n in range(50)])
+    await application.commit()
+    assert await receiver.carry_out_some() == 50
+    runs = {one.id: one.kwargs["name"] for one in (await kernel.executions(ExecutionQuery())).items}
+    assert runs == {order.execution_id: str(n) for n, order in enumerate(many)}
+
+    orders = [RunOrder("greet" if n != 7 else "no such job", {"name": str(n)}) for n in range(50)]
+    many = await gnomon_postgres.trigger_many(application, orders)
+    await application.execute(
+        "INSERT INTO gnomon.transactional_orders (call, job_id, arguments) VALUES ('trigger', 'greet', %s)",
+        ('{"kwargs": 7, "actor": []}',),
+    )
+    await application.commit()
+    assert await receiver.carry_out_some() == 51
+    assert (await kernel.executions(ExecutionQuery())).total == 99
+    states = [(await outcome_of(application, order)).state for order in many]
+    assert states == ["done"] * 7 + ["refused"] + ["done"] * 42
 
 
 async def test_orders_of_a_transaction_are_carried_out_one_after_the_other(
