@@ -11,7 +11,8 @@ from gnomon_postgres.server import Connection
 
 _PUT_CHECKPOINT = """INSERT INTO {schema}.checkpoints AS saved (name, position, view) VALUES (%s, %s, %s)
     ON CONFLICT (name) DO UPDATE SET position = excluded.position, view = excluded.view
-    WHERE excluded.position >= saved.position"""
+    WHERE excluded.position >= saved.position
+    RETURNING set_config('synchronous_commit', 'on', true)"""
 _CHECKPOINT = "SELECT position, view FROM {schema}.checkpoints WHERE name = %s"
 _NAMES = "SELECT name FROM {schema}.checkpoints ORDER BY name"
 _PUT_LINES = """INSERT INTO {schema}.log_lines (execution_id, number, body)

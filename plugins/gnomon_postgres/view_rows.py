@@ -1,11 +1,9 @@
-"""Rows of runs, jobs and acts on their way to the server: copied, or as parameters, one array for each column.
-
-Arrays are for few rows: the driver takes 5 µs for each text in one, and 3 µs for a whole row that is copied.
-"""
+"""Rows of runs, jobs and acts on their way to the server: copied, or as parameters, one array for each column."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -82,9 +80,26 @@ def given(columns: Columns) -> str:
     return f"unnest({', '.join(f'%s::{kind}[]' for _, kind in columns)}) AS new ({names(columns)})"
 
 
-def arrays(rows: Iterable[Row]) -> list[list[Any]]:
+def arrays(rows: Iterable[Row]) -> list[list[Any] | str]:
     """Return the parameters for rows, of which there is at least one."""
-    return [list(column) for column in zip(*rows, strict=True)]
+    return [_array(column) for column in zip(*rows, strict=True)]
+
+
+def _array(column: Sequence[Any]) -> list[Any] | str:
+    """Return a column as a list, or written out where it has texts or times: for each, the driver would take 5 µs."""
+    some = next((value for value in column if value is not None), None)
+    if not isinstance(some, str | datetime):
+        return list(column)
+    return f"{{{','.join(map(_element, column))}}}"
+
+
+def _element(value: str | datetime | None) -> str:
+    if value is None:
+        return "NULL"
+    text = value if isinstance(value, str) else value.isoformat()
+    if "\\" in text or '"' in text:
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
 
 
 def row_of(view: Execution, end: End, began: int) -> Row:
