@@ -35,7 +35,7 @@ from gnomon_postgres import (
     retention,
     view_proof,
 )
-from gnomon_postgres.filed_views import wait_until_filed
+from gnomon_postgres.filed_views import FiledViews
 from gnomon_postgres.order_channel import PostgresOrderChannel
 from gnomon_postgres.progress_retention import prune_progress
 from gnomon_postgres.server import LIST_LIMIT_S, SNAPSHOT, Server
@@ -87,6 +87,7 @@ class PostgresStore(SharedLog[WriteBatch]):
         self._tables = PostgresLog(self._server, partition)
         settings = Settings(Path(spool), limits or SpoolLimits(), patience, lease, cut_off, FILE_REST_S)
         super().__init__(self._tables, settings)
+        self._views = FiledViews()
 
     # --- lifetime ---
 
@@ -251,6 +252,6 @@ class PostgresStore(SharedLog[WriteBatch]):
     async def _filed_server(self) -> Server:
         """Return the server, once it also has the views of everything that was accepted."""
         self._check_complete()
-        await (wait_until_filed(self._server) if self._writer is None else self._writer.flush())
+        await (self._views.wait(self._server) if self._writer is None else self._writer.flush())
         self._check_complete()
         return self._server

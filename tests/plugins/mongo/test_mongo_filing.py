@@ -13,13 +13,12 @@ from pymongo.errors import BulkWriteError
 from gnomon.domain import execution
 from gnomon.domain.events import Event
 from gnomon.domain.records import ExecutionQuery
-from gnomon.errors import StoreUnavailableError
 from gnomon.testing import check_store
 from gnomon.testing.histories import NOON, SECOND, job_added, job_states, numbered, succeeded
 from gnomon_mongo import MongoStore, queries, schema
 from gnomon_mongo.errors import TRANSIENT
 from gnomon_mongo.server import Server
-from gnomon_shared_log import spooling_writer, view_filer
+from gnomon_shared_log import spooling_writer
 
 MakeStore = Callable[..., MongoStore]
 
@@ -125,44 +124,3 @@ async def test_views_that_a_killed_kernel_did_not_file_are_folded_by_the_next(
         await again.open()
     assert (await again.executions(ExecutionQuery())).total == 4
     await check_store(again)
-
-
-async def test_a_server_that_takes_events_and_no_views_is_degraded_and_lists_say_why(
-    gate: Gate, make_store: MakeStore, eventually: Any
-) -> None:
-    store = make_store()
-    await store.open()
-    gate.refuses = True
-    history = await run(store, 0)
-    await eventually(lambda: store.health().state == "degraded")
-
-    health = store.health()
-    assert (health.backlog, health.accepts_runs) == (3, True)
-    assert "the views of 3 events are not written yet" in str(health.problem)
-    with pytest.raises(StoreUnavailableError, match="the views of 3 events are not written yet"):
-        await store.executions(ExecutionQuery())
-    assert await store.execution(history[0].stream) == execution.fold(history)
-    assert len(await store.read()) == 3
-
-    gate.refuses = False
-    await eventually(lambda: store.health().state == "healthy")
-    assert (await store.executions(ExecutionQuery())).total == 1
-
-
-async def test_an_append_waits_while_too_many_views_wait(
-    gate: Gate, make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(view_filer, "MOST_WAITING", 2)
-    store = make_store()
-    await store.open()
-    gate.is_open.clear()
-    start, end = parts(0)
-    await store.append(start, [execution.fold(start)], [])
-    await store.append(end, [execution.fold([*start, *end])], [])
-    waiting = asyncio.create_task(run(store, 1))
-    for _ in range(10):
-        await asyncio.sleep(0)
-    assert await store.head() == 3
-    gate.is_open.set()
-    await waiting
-    assert await store.head() == 6
