@@ -42,6 +42,7 @@ PROGRAMS: dict[str, list[list[str]]] = {
     "imports": [[]],
     "followers": [[]],
     "celery_runs": [[]],
+    "postgres_peers": [[]],
 }
 """The benchmarks and the options with which each is run."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fault_runs import IS_LONG
+from postgres_servers import find_postgres
 from servers import find_chromium
 
 BENCH = Path(__file__).parents[2] / "bench"
@@ -32,8 +33,10 @@ PROGRAMS = {
     "followers": "--seconds 1 --rate 20 --viewers 1 --singles 2 --rounds 1 --mongo 0",
     "work_queue": "--tasks 20 --callers 4 --pairs 1",
     "celery_runs": "--runs 50 --rate 20 --seconds 1 --tasks 20 --pairs 1 --concurrency 1",
+    "postgres_peers": "--tasks 50 --paced 10 --rounds 1",
 }
 
+ON_POSTGRES = {"postgres_peers"}
 IN_CHROMIUM = {"dashboard", "live_page"}
 
 
@@ -51,6 +54,8 @@ def test_a_long_benchmark_prints_one_json_line_and_one_sentence(program: str) ->
 def test_a_benchmark_prints_one_json_line_and_one_sentence(program: str) -> None:
     if program in IN_CHROMIUM:
         find_chromium()
+    if program in ON_POSTGRES:
+        find_postgres()
     check(program, PROGRAMS[program])
 
 

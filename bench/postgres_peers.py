@@ -1,0 +1,100 @@
+"""Orders that run in this process and are kept in PostgreSQL, beside procrastinate, oban and dbos on the same server.
+
+python bench/postgres_peers.py [--tasks 2000] [--paced 200] [--rounds 3]
+
+The server runs for the benchmark alone, with fsync, and each side has a process and a database of its own. The sides
+take turns, in another order in each round; ratios are those of one round. `runs_per_s` and latencies are explained in
+`peer_sides.py`. oban needs Python 3.12: run the benchmark on it, with the dependency group `peers`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from measure import arguments, median, quartiles, report
+from peer_sides import PACE, SIDES
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "shared"))
+from postgres_servers import PostgresServer, find_postgres, make_folder
+
+PEERS = ("procrastinate", "oban", "dbos")
+GOAL = 2.0
+Figures = dict[str, float]
+
+
+@contextmanager
+def server() -> Iterator[PostgresServer]:
+    """Start a server that keeps what it has confirmed over a power cut."""
+    running = PostgresServer(find_postgres(), make_folder())
+    running.initialize()
+    running.start("-c", "fsync=on")
+    try:
+        yield running
+    finally:
+        running.clean_up()
+
+
+def measure(running: PostgresServer, side: str, database: str, tasks: int, paced: int) -> Figures:
+    """Measure a side in a process and a database of its own."""
+    with psycopg.connect(running.dsn(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {database}")
+    program = Path(__file__).with_name("peer_sides.py")
+    command = [sys.executable, str(program), side, running.dsn(database), str(tasks), str(paced)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{side} failed:\n{done.stderr}")
+    found: Figures = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def compare(rounds: list[dict[str, Figures]], peer: str) -> dict[str, dict[str, float]]:
+    """Return how many times as fast Gnomon is, by both of its ways, and its own latency in parts of the peer's."""
+
+    def ratio(side: str, figure: str) -> dict[str, float]:
+        return quartiles([one[side][figure] / one[peer][figure] for one in rounds])
+
+    return {
+        "runs": ratio("gnomon", "runs_per_s"),
+        "runs_by_orders": ratio("gnomon_orders", "runs_per_s"),
+        "p50": ratio("gnomon", "p50_ms"),
+        "p50_by_orders": ratio("gnomon_orders", "p50_ms"),
+    }
+
+
+def main() -> None:
+    """Measure and print the results."""
+    asked = arguments("Orders kept in PostgreSQL, beside its peers.", tasks=2_000, paced=200, rounds=3)
+    sides = [side for side in SIDES if side not in PEERS or importlib.util.find_spec(side)]
+    peers = [side for side in sides if side in PEERS]
+    rounds: list[dict[str, Figures]] = []
+    with server() as running:
+        for number in range(asked.rounds):
+            order = sides[number % len(sides) :] + sides[: number % len(sides)]
+            rounds.append(
+                {side: measure(running, side, f"{side}_{number}", asked.tasks, asked.paced) for side in order}
+            )
+    figures = {side: {name: median([one[side] for one in rounds], name) for name in rounds[0][side]} for side in sides}
+    ratios = {peer: compare(rounds, peer) for peer in peers}
+    beside = ", ".join(f"{ratios[peer]['runs']['median']} times {peer}'s" for peer in peers)
+    report(
+        f"{asked.tasks} orders in PostgreSQL",
+        f"A kernel runs {figures['gnomon']['runs_per_s']:,.0f} triggers per second on PostgreSQL ({beside}; the goal "
+        f"is {GOAL:g}), and {figures['gnomon_orders']['runs_per_s']:,.0f} orders that are placed in transactions of "
+        f"the caller's own. At {PACE} per second a body starts {figures['gnomon']['p50_ms']} ms after its trigger, and "
+        f"{figures['gnomon_orders']['p50_ms']} ms after its order.",
+        rounds=len(rounds),
+        **figures,
+        gnomon_to=ratios,
+    )
+
+
+if __name__ == "__main__":
+    main()
