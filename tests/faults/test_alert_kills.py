@@ -36,7 +36,7 @@ from gnomon_alerts.delivery.ledger import CHECKPOINT as CHANNELS
 from gnomon_alerts.delivery.ledger import ChannelRecord, from_checkpoint
 from gnomon_sqlite import SqliteStore
 from log_checker import LogEvent, check_log, read_events
-from servers import PATIENCE, Port, eventually
+from servers import START_PATIENCE, Port, eventually
 
 RECEIVER = """
 import os, sys
@@ -153,8 +153,8 @@ class Scene:
         self.kills += 1
 
     def wait_for_growth(self, messages: int) -> None:
-        """Wait until so many messages more were accepted."""
-        wanted, deadline = len(self.messages()) + messages, time.monotonic() + PATIENCE
+        """Wait until so many messages more were accepted, by processes that may still be starting."""
+        wanted, deadline = len(self.messages()) + messages, time.monotonic() + START_PATIENCE
         while len(self.messages()) < wanted:
             assert time.monotonic() < deadline, f"{len(self.messages())} messages, expected {wanted}"
             time.sleep(0.005)
