@@ -25,7 +25,7 @@ export const en = {
   'coming': 'Coming up', 'coming.none': 'No runs are due: every job is paused or runs only when triggered.', 'coming.paused': '{n} {n|job|jobs} paused',
   'attention': 'Needs attention', 'attention.none': 'All clear.', 'timeline': 'Timeline', 'timeline.window': 'Time range',
   'lanes.label': 'Timeline of {j} {j|job|jobs}: {n} {n|run|runs}, {f} failed', 'lanes.next': 'Due {at}', 'lanes.cut': '{n} of {m} jobs with runs in this time, those with failures first; {r} runs of the others are not shown.', 'lanes.all': 'All jobs',
-  'lanes.none': 'No run has ended in this time.', 'lanes.known': 'Counts of before {at} are not kept.', 'lanes.newest': 'Only the newest {n} of {m} runs, since {at}: the plugin stats, which counts all of them, is not enabled.',
+  'lanes.none': 'No run ended in this period.', 'lanes.known': 'Counts from before {at} are not kept.', 'lanes.newest': 'Only the newest {n} of {m} runs, since {at}: the plugin stats, which counts all of them, is not enabled.',
   'spark.none': 'No runs yet', 'spark.failed': 'not loaded', 'spark.label': 'Last {n} {n|run|runs}: {f} failed, longest {t}',
 
   'run': 'Run', 'run.steps': 'Steps', 'run.left': 'about {t} left', 'run.left.range': '{a} to {b} left', 'run.left.most': 'up to {t} left', 'run.left.none': 'about to end', 'run.waiting': 'waiting for a slot', 'run.queued': 'in queue {q} since {t}', 'run.handed': 'handed to {r} at {t}', 'run.retry': 'attempt {n} {t}', 'run.delayed': 'starts {t}', 'run.snoozed': 'snoozed {n}×, again {t}',
@@ -47,7 +47,7 @@ export const en = {
 
   'trigger': 'Run now', 'pause': 'Pause', 'resume': 'Resume', 'cancel': 'Cancel', 'mark': 'Mark failed', 'edit': 'Edit', 'requested': 'Requested…',
   'action.offline': 'Disconnected', 'action.unconfirmed': 'Request accepted, but the log has not confirmed it yet.',
-  'trigger.ask': 'Run {j} now?', 'arg.last': 'As last time', 'trigger.kwargs.hint': 'They override the arguments of the job for this run only.', 'trigger.kwargs.closed': 'The job runs with its own arguments: nobody may set others for one run.', 'trigger.kwargs.some': 'Only these may be set for this run: {names}',
+  'trigger.ask': 'Run {j} now?', 'arg.last': 'As last time', 'trigger.kwargs.hint': 'They override the arguments of the job for this run only.', 'trigger.kwargs.closed': 'The job always runs with its own arguments: they cannot be changed for a single run.', 'trigger.kwargs.some': 'Only these may be set for this run: {names}',
   'trigger.force': 'Skip guards', 'trigger.force.hint': 'Run even if a guard would block it, for example outside trading hours.', 'trigger.stay.hint': 'Otherwise the job is resumed.', 'trigger.dismiss': 'Don’t run',
   'cancel.ask': 'Cancel this run of {j}?', 'cancel.text': 'The run is asked to stop. Work it has already done is kept.', 'cancel.do': 'Cancel run',
   'mark.ask': 'Mark this run of {j} as failed?', 'mark.text': 'Do this only if the run is known to be dead. Anything it reports later does not change the outcome; code that is still running keeps its slot.',
@@ -63,11 +63,11 @@ export const en = {
   'job.new': 'New job', 'job.add': 'Add job', 'job.copy': 'Copy', 'job.copy.ask': 'Copy {j}', 'job.change': 'Change', 'job.change.ask': 'Change {j}', 'job.remove': 'Remove', 'job.remove.ask': 'Remove {j}?', 'job.remove.text': 'It does not fire again. Its runs stay in the log, and a run that is in progress goes on.', 'job.keep': 'Keep job',
   'done.job.add': '{j} was added.', 'done.job.change': '{j} was changed.', 'done.job.remove': '{j} was removed.', 'done.job.see': 'View job',
 
-  'link.connecting': 'Connecting', 'link.past': 'Past', 'past.open': 'Show the past', 'past.unknown': 'The log does not know this about the past.', 'zone': 'Time zone', 'zone.local': 'Local: {zone}', 'zone.job': 'Job: {zone}', 'zone.job.none': 'Job’s zone', 'link.live': 'Live', 'link.lost': 'Disconnected', 'link.refused': 'Logged out', 'link.degraded': 'Degraded', 'link.starting': 'Starting', 'link.stopping': 'Stopping', 'link.failed': 'Unhealthy', 'lost': 'Connection lost.', 'lost.text': 'This page may be out of date. It reconnects by itself.', 'lost.retry': 'Retry now', 'stale': 'Version {v} is available: reload',
+  'link.connecting': 'Connecting', 'link.past': 'Past', 'past.open': 'Show the past', 'past.unknown': 'The log does not say this about past moments.', 'zone': 'Time zone', 'zone.local': 'Local: {zone}', 'zone.job': 'Job: {zone}', 'zone.job.none': 'Job’s zone', 'link.live': 'Live', 'link.lost': 'Disconnected', 'link.refused': 'Logged out', 'link.degraded': 'Degraded', 'link.starting': 'Starting', 'link.stopping': 'Stopping', 'link.failed': 'Unhealthy', 'lost': 'Connection lost.', 'lost.text': 'This page may be out of date. It reconnects by itself.', 'lost.retry': 'Retry now', 'stale': 'Version {v} is available: reload',
   'system': 'System',
   'keys': 'Keyboard shortcuts',
   'hide': 'Hide', 'hide.ask': 'Hide this run from lists?', 'hide.text': 'The run no longer appears in lists. The event log is unchanged, and this address keeps working.', 'done.hide': 'Run hidden.',
-  'attention.off': 'Alerts are not enabled, so nothing is judged here.', 'attention.on': 'How to enable them', 'attention.quiet': '{n} acknowledged or snoozed', 'alerts.firing': 'alerts firing',
+  'attention.off': 'Alerts are not enabled, so nothing is reported here.', 'attention.on': 'How to enable them', 'attention.quiet': '{n} acknowledged or snoozed', 'alerts.firing': 'alerts firing',
   'ack': 'Acknowledge',
   'kind.failed': 'Failed', 'kind.lost': 'Lost run', 'kind.missed': 'Missed fires', 'kind.late_start': 'Late start', 'kind.too_long': 'Takes too long', 'kind.no_success': 'No success', 'kind.silent': 'No sign of life', 'kind.lingering': 'Code still running', 'kind.unscheduled': 'Cannot run', 'kind.store': 'Store', 'kind.plugin': 'Plugin', 'kind.queue': 'Queue', 'kind.kernel': 'Kernel', 'kind.leader': 'No leader',
 };

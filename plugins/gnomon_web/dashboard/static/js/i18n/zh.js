@@ -68,7 +68,7 @@ export const zh = {
   'system': '系统',
   'keys': '快捷键',
   'hide': '隐藏', 'hide.ask': '从列表中隐藏此次执行？', 'hide.text': '它将不再出现在列表中。事件日志不变，此地址仍可访问。', 'done.hide': '已隐藏。',
-  'attention.off': '未启用告警，此处不作判断。', 'attention.on': '如何启用', 'attention.quiet': '{n} 条已确认或已静默', 'alerts.firing': '条告警待处理',
+  'attention.off': '未启用告警，此处不报告问题。', 'attention.on': '如何启用', 'attention.quiet': '{n} 条已确认或已静默', 'alerts.firing': '条告警待处理',
   'ack': '确认',
   'kind.failed': '执行失败', 'kind.lost': '执行丢失', 'kind.missed': '错过触发', 'kind.late_start': '延迟启动', 'kind.too_long': '耗时过长', 'kind.no_success': '久未成功', 'kind.silent': '没有动静', 'kind.lingering': '代码仍在运行', 'kind.unscheduled': '无法运行', 'kind.store': '存储', 'kind.plugin': '插件', 'kind.queue': '队列', 'kind.kernel': '内核', 'kind.leader': '无主内核',
 };

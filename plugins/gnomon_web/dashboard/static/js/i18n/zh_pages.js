@@ -37,7 +37,7 @@ export const zhPages = {
   'timeline.run': '事件', 'timeline.gap': '{t}无事件', 'timeline.raw': '查看原始事件', 'timeline.rewind': '查看当时的状态：事件',
   'lens': '视图', 'lens.summary': '概要', 'lens.all': '全部事件', 'lens.json': 'JSON',
   // Look inside
-  'inside': '运行内部', 'inside.look': '查看内部', 'inside.again': '再看一次', 'inside.hint': '显示函数当前执行到的代码位置及其进程的资源占用。不会显示变量的值。', 'inside.stale': '已过时：运行已于 {t} 结束。', 'inside.moved': '位置已变', 'inside.same': '位置未变', 'inside.first': '首次查看', 'inside.at': '查看时间', 'inside.cpu': '开始以来的 CPU 时间', 'inside.growth': '开始以来的内存变化', 'inside.memory': '进程内存', 'inside.memory.of': '{m}，峰值 {n}', 'inside.process': '进程', 'inside.shared': '与其他运行共用', 'inside.calls': '{n} 层调用', 'inside.cut': '… 省略 {n} 层调用 …', 'inside.stack': '{n} 的调用栈',
+  'inside': '执行内部', 'inside.look': '查看内部', 'inside.again': '再看一次', 'inside.hint': '显示函数当前执行到的代码位置及其进程的资源占用。不会显示变量的值。', 'inside.stale': '已过时：执行已于 {t} 结束。', 'inside.moved': '位置已变', 'inside.same': '位置未变', 'inside.first': '首次查看', 'inside.at': '查看时间', 'inside.cpu': '开始以来的 CPU 时间', 'inside.growth': '开始以来的内存变化', 'inside.memory': '进程内存', 'inside.memory.of': '{m}，峰值 {n}', 'inside.process': '进程', 'inside.shared': '与其他执行共用', 'inside.calls': '{n} 层调用', 'inside.cut': '… 省略 {n} 层调用 …', 'inside.stack': '{n} 的调用栈',
 
   'log.none': '没有日志。', 'log.level': '最低级别', 'log.wrap': '换行', 'log.follow': '跟随', 'log.search': '在日志中查找', 'log.found': '保留的 {m} 行中有 {n} 行匹配', 'log.total': '共 {n} 行', 'log.line': '第 {n} 行', 'log.missing': '第 {n} 行未保留。', 'log.new': '{n} 行新日志', 'log.only': '仅匹配行', 'log.hits': '第 {n} 处，共 {m} 处', 'log.hits.none': '无匹配', 'log.hit.next': '下一处', 'log.hit.previous': '上一处', 'log.error.next': '跳到下一个错误', 'log.repeated': '… 以上 {n} 行重复 {m} 次', 'log.repeated.one': '… 上一行重复 {m} 次', 'log.more.lines': '还有 {n} 行', 'log.more.characters': '还有 {n} 个字符', 'log.less': '收起', 'log.gone': '第 1 至 {n} 行未保留', 'log.count.error': '{n} 个错误', 'log.count.warning': '{n} 个警告', 'log.download': '下载', 'log.download.found': '下载 {n} 行',
 
@@ -63,7 +63,7 @@ export const zhPages = {
 
   // activity
   'audit.hold': '暂停了全部触发', 'audit.release': '恢复了全部触发', 'audit.deploy': '部署了新的任务定义', 'audit.accept_rollback': '接受了事件丢失', 'audit.log_in': '登录', 'audit.log_out': '结束了一次登录', 'audit.access': '访问被拒绝',
-  'audit.acknowledge': '确认了告警', 'audit.unacknowledge': '撤销了对告警的确认', 'audit.snooze': '推迟了告警', 'audit.unsnooze': '取消了告警的推迟', 'audit.resolve': '解除了告警',
+  'audit.acknowledge': '确认了告警', 'audit.unacknowledge': '撤销了对告警的确认', 'audit.snooze': '静默了告警', 'audit.unsnooze': '取消了告警的静默', 'audit.resolve': '关闭了告警',
   'act.time': '时间', 'act.who': '操作者', 'act.what': '操作', 'act.on': '任务或执行', 'act.why': '原因', 'act.refused': '已拒绝',
   'activity.none': '没有符合条件的操作。', 'activity.nobody': '还没有任何操作。', 'activity.cut': '显示最近 {n} 条，共 {m} 条。要查看其他操作，请按操作者、任务或时间筛选。', 'activity.only': '只看 {who} 的操作', 'activity.actor': '全部操作者', 'activity.any': '全部操作', 'activity.refused': '仅看被拒绝的', 'activity.all': '此任务的全部操作',
   'activity.runs': '执行', 'activity.jobs': '任务', 'activity.alerts': '告警', 'activity.kernel': '内核与部署', 'activity.access': '访问',
@@ -90,7 +90,7 @@ export const zhPages = {
   'unack': '撤销确认', 'snooze': '静默', 'unsnooze': '结束静默', 'resolve': '关闭',
   'severity.critical': '严重', 'severity.error': '错误', 'severity.warning': '警告', 'severity.info': '提示',
   'alert.acknowledged': '{who} 已确认', 'alert.snoozed': '{who} 已静默', 'alert.resolved': '已解除', 'alert.until': '至 {at}', 'alert.until.next': '直到再次发生', 'alert.job': '任务', 'alert.history': '经过',
-  'resolution.succeeded': '有一次执行成功', 'resolution.ran': '触发已执行', 'resolution.ended': '执行已结束', 'resolution.recovered': '已恢复正常', 'resolution.removed': '任务已删除', 'resolution.paused': '任务已暂停', 'resolution.rule': '规则不再要求', 'resolution.by_hand': '手动关闭',
+  'resolution.succeeded': '有一次执行成功', 'resolution.ran': '触发已执行', 'resolution.ended': '执行已结束', 'resolution.recovered': '已恢复正常', 'resolution.removed': '任务已删除', 'resolution.paused': '任务已暂停', 'resolution.rule': '已无规则适用', 'resolution.by_hand': '手动关闭',
   'alerts.count': '{n} 条告警', 'alerts.cut': '{n} / {m} 条告警', 'alerts.more': '显示更多', 'alerts.all': '此任务的全部告警', 'alerts.none': '没有需要关注的事项。', 'alerts.none.match': '没有符合条件的告警。',
   'alerts.watched': '告警涵盖：执行失败或丢失、错过触发、延迟启动、耗时超过平时或没有动静的执行，以及存储、插件和队列的异常。',
   'alerts.off': '未启用告警', 'alerts.off.text': '告警会指出哪些任务失败、延迟启动或耗时过长，并通知相关人员。只需启用 alerts 插件，无需其他设置。请在配置文件中加入以下内容，然后重启内核：', 'alerts.off.more': '监控范围及修改方法见',
