@@ -13,14 +13,16 @@ import json
 import random
 import sys
 import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import aiohttp
 import structlog
 
-from gnomon import Job, Kernel
+from gnomon import Job, Kernel, Store
 from gnomon.domain.execution import execution_id
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon.stores.page_cursor import Cursor, write_cursor
@@ -28,6 +30,8 @@ from gnomon_sqlite import SqliteStore
 from gnomon_web import WebPlugin
 from gnomon_web.config import Config
 from runs import fill, runs
+
+Request: TypeAlias = Callable[[str], Awaitable[tuple[Any, float]]]
 
 JOBS = [f"job-{number}" for number in range(50)]
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -62,13 +66,15 @@ def kinds(count: int) -> dict[str, Any]:
         "longest": lambda: "sort=-duration",
         "longest_of_job": lambda: f"sort=-duration&job_id={chance.choice(JOBS)}",
         "sorted_by_job": lambda: "sort=job",
+        "search": lambda: f"q=shard%20{chance.randrange(17)}",
         "deep": lambda: f"cursor={deep()}",
         "deep_by_job": lambda: f"job_id={chance.choice(JOBS)}&cursor={deep()}",
     }
 
 
-async def measure(path: Path, count: int, requests: int) -> dict[str, Any]:
-    """Send the requests, and return the median and the 99th percentile of each kind."""
+@asynccontextmanager
+async def served(store: Store) -> AsyncIterator[Request]:
+    """Serve the lists of a log; yield what requests one, and returns the page and the time that it took, in ms."""
     times: list[float] = []
 
     def collect(_: Any, __: str, line: Any) -> Any:
@@ -76,22 +82,36 @@ async def measure(path: Path, count: int, requests: int) -> dict[str, Any]:
             times.append(line["ms"])
         raise structlog.DropEvent
 
-    structlog.configure(processors=[collect])
     plugins = PluginSet()
     web = plugins.add(WebPlugin(Config(port=0)), "web").object
     jobs = [Job(id=job_id, func=body) for job_id in JOBS]
-    found: dict[str, Any] = {}
     async with (
-        Kernel(store=SqliteStore(path), jobs=jobs, plugins=plugins, keeps_time=False),
+        Kernel(store=store, jobs=jobs, plugins=plugins, keeps_time=False),
         aiohttp.ClientSession() as client,
     ):
+
+        async def request(query: str) -> tuple[Any, float]:
+            structlog.configure(processors=[collect], wrapper_class=structlog.make_filtering_bound_logger(0))
+            async with client.get(f"{web.url}/scheduler/executions?limit=50&{query}") as answer:
+                page = await answer.json()
+                if answer.status != 200:
+                    sys.exit(f"{query}: {answer.status} {page}")
+            return page, times[-1]
+
+        yield request
+
+
+async def measure(path: Path, count: int, requests: int) -> dict[str, Any]:
+    """Send the requests, and return the median and the 99th percentile of each kind."""
+    found: dict[str, Any] = {}
+    async with served(SqliteStore(path)) as request:
         for name, query in kinds(count).items():
-            times.clear()
+            times: list[float] = []
             for _ in range(requests):
-                async with client.get(f"{web.url}/scheduler/executions?limit=50&{query()}") as answer:
-                    page = await answer.json()
-                    if answer.status != 200 or (name == "newest" and page["total"] != count):
-                        sys.exit(f"{name}: {answer.status} {page}")
+                page, spent = await request(query())
+                times.append(spent)
+                if name == "newest" and page["total"] != count:
+                    sys.exit(f"{name}: {page}")
             ordered = sorted(times)
             found[name] = {"p50": ordered[len(ordered) // 2], "p99": ordered[int(len(ordered) * 0.99)]}
     return found

@@ -50,19 +50,20 @@ def runs(count: int, jobs: Sequence[str], begin: datetime, step: timedelta) -> I
 def fill(path: Path, executions: Iterator[Execution]) -> None:
     """Write executions to a new log as the store flushes them; without events, because lists do not read them."""
     with closing(log_file.open_writer(path, "NORMAL")) as log:
-        for views in _batches(executions):
+        for views in batches(executions):
             with transaction(log):
                 projection_writer.put_executions(log, views, {view.id: (view.version, 0) for view in views})
 
 
 async def append(store: Store, executions: Iterator[Execution]) -> None:
     """Append the events of ended runs to an open log, as a kernel would have."""
-    for views in _batches(executions):
+    for views in batches(executions):
         batch = numbered(*map(_history, views), after=await store.head())
         await store.append(batch, views, [])
 
 
-def _batches(executions: Iterator[Execution]) -> Iterator[list[Execution]]:
+def batches(executions: Iterator[Execution]) -> Iterator[list[Execution]]:
+    """Yield executions in lists of BATCH."""
     while views := list(itertools.islice(executions, BATCH)):
         yield views
 

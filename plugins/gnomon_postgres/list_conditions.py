@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeAlias
 
 from gnomon.domain.records import ExecutionQuery, JobScope
+from gnomon.stores.list_filters import OPERATORS
 from gnomon_postgres.job_patterns import expression
 from gnomon_postgres.view_tables import shown
 
 Kind: TypeAlias = tuple[str, bool, bool]
 """Status, is_manual, hidden: a list has the rows of each kind in the order of an index."""
-OPERATORS = {"least": ">=", "above": ">", "most": "<=", "below": "<"}
-"""Of the fields of Bounds."""
 
 
 class Condition(NamedTuple):
@@ -94,11 +93,6 @@ def in_ranges(query: ExecutionQuery) -> Condition:
                 if (value := getattr(bounds, name)) is not None:
                     found &= Condition(f"{column} {operator} %s", (value,))
     return found
-
-
-def has_ranges(query: ExecutionQuery) -> bool:
-    """Return whether rows must be looked at to be counted, since `counts` knows nothing about their numbers."""
-    return any(one is not None for one in (query.since, query.until, query.late, query.duration))
 
 
 def matching(query: ExecutionQuery) -> Condition:

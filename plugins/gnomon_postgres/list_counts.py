@@ -8,12 +8,12 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from gnomon.domain.records import ExecutionQuery
+from gnomon.stores.list_filters import has_ranges
 from gnomon.stores.run_counts import ALL_JOBS
 from gnomon_postgres.list_conditions import (
     Condition,
     Kind,
     has_own_index,
-    has_ranges,
     in_ranges,
     in_scopes,
     matching,

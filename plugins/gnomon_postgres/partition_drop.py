@@ -1,4 +1,4 @@
-"""Drops a partition whose runs have all ended long ago, in the time of a few statements, whatever its size.
+"""Drops partitions whose runs have all ended long ago, in the time of a few statements, whatever their size.
 
 What must survive is found by small indexes, not by reading the partition: facts about jobs and kernels by `lasting`,
 and runs that began in it and ended later, or are not over, by their `began`. The rows of the log that have such events
@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psycopg
 
@@ -35,6 +35,8 @@ from gnomon_postgres.view_tables import ALL_PARTS
 LOCK_LIMIT_MS: Final = 100
 LOCK_PAUSE_S, LOCK_ATTEMPTS = 1.0, 600
 """A statement that reads the tables may take ten minutes."""
+MOST_AT_ONCE: Final = 8
+"""Partitions that are dropped in one transaction, while appends wait: about a millisecond for each."""
 LINES_A_STEP: Final = 20_000
 """Log lines that are deleted in one transaction."""
 _COMMITS: Final[Columns] = (
@@ -44,19 +46,25 @@ _COMMITS: Final[Columns] = (
     ("checksum", "int8"),
     ("identity", "int8"),
 )
-_DELETE_LINES = """DELETE FROM {{schema}}.log_lines WHERE ctid = ANY(ARRAY(
-    SELECT line.ctid FROM {{schema}}.log_lines AS line JOIN {{schema}}.ended_{first} AS run ON run.id = execution_id
-    LIMIT %s))"""
-_DROPPABLE = """SELECT next FROM {schema}.partitions
-    WHERE first = %s AND latest_end < %s AND next <= (SELECT max(first) FROM {schema}.commits)"""
+_RUNS_HERE = "final >= %(first)s AND final < %(next)s"
+_ROWS_HERE = "first >= %(first)s AND first < %(next)s"
+_DELETE_LINES = f"""DELETE FROM {{schema}}.log_lines WHERE ctid = ANY(ARRAY(
+    SELECT line.ctid FROM {{schema}}.log_lines AS line JOIN {{schema}}.ended AS run ON run.id = execution_id
+    WHERE {_RUNS_HERE} AND NOT EXISTS (
+        SELECT 1 FROM {{schema}}.partitions WHERE {_ROWS_HERE} AND latest_end >= %(before)s)
+    LIMIT %(most)s))"""  # noqa: S608 - our own names
+_DROPPABLE = """SELECT first, next FROM {schema}.partitions
+    WHERE first >= %s AND latest_end < %s AND next <= (SELECT max(first) FROM {schema}.commits)
+    ORDER BY first LIMIT %s"""
 _BARE_BESIDE = "SELECT first, next FROM {schema}.partitions WHERE is_bare AND (next = %s OR first = %s)"
-_REACHING_OUT = """SELECT last FROM {{schema}}.ended_{first} WHERE is_split
-    UNION SELECT last FROM {{schema}}.ended_{first} WHERE last <> final"""
+_REACHING_OUT = f"""SELECT last FROM {{schema}}.ended WHERE is_split AND {_RUNS_HERE}
+    UNION SELECT last FROM {{schema}}.ended WHERE last <> final AND {_RUNS_HERE}"""  # noqa: S608 - our own names
 _REACHING_IN = """SELECT last FROM {schema}.live WHERE began < %(reach)s
     UNION ALL SELECT last FROM {schema}.ended WHERE is_split AND began < %(reach)s AND final >= %(next)s"""
-_SURVIVING = f"""SELECT {event_reads.COLUMNS}, identity FROM {{{{schema}}}}.commits_{{first}} WHERE first IN (
-    SELECT first FROM {{{{schema}}}}.lasting UNION ALL SELECT unnest(%s::bigint[])) ORDER BY first"""  # noqa: S608
-_ENDED_HERE = "SELECT id FROM {{schema}}.ended_{first} WHERE id = ANY(%s::text[])"
+_SURVIVING = f"""SELECT {event_reads.COLUMNS}, identity FROM {{schema}}.commits
+    WHERE {_ROWS_HERE} AND first IN (SELECT first FROM {{schema}}.lasting UNION ALL SELECT unnest(%(rows)s::bigint[]))
+    ORDER BY first"""  # noqa: S608 - our own names
+_ENDED_HERE = f"SELECT id FROM {{schema}}.ended WHERE id = ANY(%(ids)s::text[]) AND {_RUNS_HERE}"  # noqa: S608
 _COPY = (
     "CREATE TABLE {schema}.commits_copy (LIKE {schema}.commits INCLUDING ALL EXCLUDING INDEXES EXCLUDING CONSTRAINTS)"
 )
@@ -64,32 +72,57 @@ _COPY_BARE = "INSERT INTO {{schema}}.commits_copy SELECT * FROM {{schema}}.commi
 _DETACH = "ALTER TABLE {{schema}}.{parent} DETACH PARTITION {{schema}}.{parent}_{first}"
 _ATTACH = """ALTER TABLE {{schema}}.commits_copy RENAME TO commits_{first};
     ALTER TABLE {{schema}}.commits ATTACH PARTITION {{schema}}.commits_{first} FOR VALUES FROM ({first}) TO ({next})"""
-_NO_ACTS = """DELETE FROM {{schema}}.acts WHERE NOT position = ANY(%s::bigint[])
-    AND position >= (SELECT min(first) FROM {{schema}}.commits_{first})
-    AND position <= (SELECT max(last) FROM {{schema}}.commits_{first})"""
-_NOT_LASTING = "DELETE FROM {schema}.lasting WHERE first >= %s AND first < %s AND NOT first = ANY(%s::bigint[])"
-_TOTAL = "SELECT coalesce(sum(n), 0)::bigint FROM {schema}.counts WHERE part = %s AND job_id = ''"
-_SUBTRACT = """UPDATE {schema}.counts AS known SET n = known.n - gone.n FROM {schema}.counts AS gone
-    WHERE gone.part = %s AND known.part = %s
-    AND (known.job_id, known.status, known.is_manual, known.hidden)
-        = (gone.job_id, gone.status, gone.is_manual, gone.hidden)"""
-_NOT_COUNTED = "DELETE FROM {schema}.counts WHERE part = %s"
+_NO_ACTS = f"""DELETE FROM {{schema}}.acts WHERE NOT position = ANY(%(kept)s::bigint[])
+    AND position >= (SELECT min(first) FROM {{schema}}.commits WHERE {_ROWS_HERE})
+    AND position <= (SELECT last FROM {{schema}}.commits WHERE {_ROWS_HERE} ORDER BY first DESC LIMIT 1)"""  # noqa: S608
+_NOT_LASTING = f"DELETE FROM {{schema}}.lasting WHERE {_ROWS_HERE} AND NOT first = ANY(%(rows)s::bigint[])"  # noqa: S608
+_COUNTED_HERE = "part >= %(first)s AND part < %(next)s"
+_TOTAL = f"SELECT coalesce(sum(n), 0)::bigint FROM {{schema}}.counts WHERE {_COUNTED_HERE} AND job_id = ''"  # noqa: S608
+_SUBTRACT = f"""UPDATE {{schema}}.counts AS known SET n = known.n - gone.n FROM (
+        SELECT job_id, status, is_manual, hidden, sum(n) AS n FROM {{schema}}.counts WHERE {_COUNTED_HERE}
+        GROUP BY job_id, status, is_manual, hidden) AS gone
+    WHERE known.part = {ALL_PARTS} AND (known.job_id, known.status, known.is_manual, known.hidden)
+        = (gone.job_id, gone.status, gone.is_manual, gone.hidden)"""  # noqa: S608 - our own names
+_NOT_COUNTED = f"DELETE FROM {{schema}}.counts WHERE {_COUNTED_HERE}"  # noqa: S608 - our own names
 _FORGET_PARTITIONS = "DELETE FROM {schema}.partitions WHERE first >= %s AND first < %s"
 _NOTE_BARE = "INSERT INTO {schema}.partitions (first, next, is_bare) VALUES (%s, %s, true)"
 
 
-async def drop(server: Server, partitions: Partitions, first: int, before: datetime) -> int | None:
-    """Drop a partition, and return how many runs it had; None where it cannot be, as long as events are added to it.
+class Stretch(NamedTuple):
+    """Some partitions side by side, from the position `first` to below `next`."""
 
-    StoreUnavailableError where its tables are read all the time.
+    parts: list[int]
+    first: int
+    next: int
+
+    @property
+    def bounds(self) -> dict[str, Any]:
+        """The parameters of a statement about it."""
+        return {"first": self.first, "next": self.next}
+
+    def has(self, first: int) -> bool:
+        """Return whether a row of the log that begins at a position is in it."""
+        return self.first <= first < self.next
+
+
+async def drop(server: Server, partitions: Partitions, first: int, before: datetime) -> tuple[int, int] | None:
+    """Drop a partition and those behind it that can be, MOST_AT_ONCE at most.
+
+    Return how many runs they had, and the position behind them; None where the partition cannot be dropped, as long as
+    events are added to it. StoreUnavailableError where its tables are read all the time.
     """
-    await _delete_lines(server, first)
+    async with server.reading() as connection:
+        found = await _droppable(connection, first, before)
+    if found is None:
+        return None
+    await _delete_lines(server, found, before)
     for _ in range(LOCK_ATTEMPTS):
         async with server.writing(WORK_LIMIT_S) as connection:
             try:
                 async with connection.transaction():
                     await projection.catch_up(connection, partitions)
-                    return await _drop(connection, first, before)
+                    stretch = await _droppable(connection, first, before, len(found.parts))
+                    return (await _drop(connection, stretch), stretch.next) if stretch is not None else None
             except psycopg.errors.LockNotAvailable:
                 pass
         await asyncio.sleep(LOCK_PAUSE_S)
@@ -99,53 +132,61 @@ async def drop(server: Server, partitions: Partitions, first: int, before: datet
     )
 
 
-async def _delete_lines(server: Server, first: int) -> None:
-    """Delete the log lines of the runs in a partition: first, so that the next call completes an interrupted one."""
+async def _droppable(connection: Connection, first: int, before: datetime, most: int = MOST_AT_ONCE) -> Stretch | None:
+    parts: list[int] = []
+    following = first
+    for one, end in await connection.fetch(_DROPPABLE, (first, before, most)):
+        if one != following:
+            break
+        parts.append(one)
+        following = end
+    return Stretch(parts, first, following) if parts else None
+
+
+async def _delete_lines(server: Server, stretch: Stretch, before: datetime) -> None:
+    """Delete the log lines of runs in partitions: first, so that the next call completes an interrupted one."""
+    values = {**stretch.bounds, "before": before, "most": LINES_A_STEP}
     while True:
         async with server.writing(WORK_LIMIT_S) as connection:
-            if await connection.execute(_DELETE_LINES.format(first=first), (LINES_A_STEP,)) < LINES_A_STEP:
+            if await connection.execute(_DELETE_LINES, values) < LINES_A_STEP:
                 return
 
 
-async def _drop(connection: Connection, first: int, before: datetime) -> int | None:
-    found = await connection.fetch_one(_DROPPABLE, (first, before))
-    if found is None:
-        return None
-    following: int = found[0]
-    await _forget_outside(connection, first, following)
-    rows = await _surviving(connection, first, following)
-    bare = await connection.fetch(_BARE_BESIDE, (first, following))
-    await _forget_acts(connection, first, following, rows)
+async def _drop(connection: Connection, stretch: Stretch) -> int:
+    await _forget_outside(connection, stretch)
+    rows = await _surviving(connection, stretch)
+    bare = await connection.fetch(_BARE_BESIDE, (stretch.first, stretch.next))
+    await _forget_acts(connection, stretch, rows)
     await connection.execute(_COPY)
     await copy(connection, "commits_copy", _COMMITS, rows)
     for one, _ in bare:
         await connection.execute(_COPY_BARE.format(bare=one))
-    await _replace(connection, first, following, bare)
-    ((total,),) = await connection.fetch(_TOTAL, (first,))
-    await connection.execute(_SUBTRACT, (first, ALL_PARTS))
-    await connection.execute(_NOT_COUNTED, (first,))
+    await _replace(connection, stretch, bare)
+    ((total,),) = await connection.fetch(_TOTAL, stretch.bounds)
+    await connection.execute(_SUBTRACT, stretch.bounds)
+    await connection.execute(_NOT_COUNTED, stretch.bounds)
     return int(total)
 
 
-async def _forget_outside(connection: Connection, first: int, following: int) -> None:
-    """Delete the events that runs of the partition have in others: before it, or after their end."""
-    lasts = [last for (last,) in await connection.fetch(_REACHING_OUT.format(first=first))]
+async def _forget_outside(connection: Connection, stretch: Stretch) -> None:
+    """Delete the events that runs of the partitions have in others: before them, or after their end."""
+    lasts = [last for (last,) in await connection.fetch(_REACHING_OUT, stretch.bounds)]
     chains = await event_reads.chains(connection, lasts)
-    await forget(connection, (one for chain in chains.values() for one in chain if not first <= one[1] < following))
+    await forget(connection, (place for chain in chains.values() for place in chain if not stretch.has(place[1])))
 
 
-async def _surviving(connection: Connection, first: int, following: int) -> list[Row]:
+async def _surviving(connection: Connection, stretch: Stretch) -> list[Row]:
     """Return the rows with the events that survive, and no others."""
-    bounds = {"reach": following + REACH, "next": following}
+    bounds = {"reach": stretch.next + REACH, "next": stretch.next}
     lasts = [last for (last,) in await connection.fetch(_REACHING_IN, bounds)]
-    chains = await event_reads.chains(connection, lasts)
-    kept = {position for chain in chains.values() for position, row in chain if first <= row < following}
-    firsts = {row for chain in chains.values() for _, row in chain if first <= row < following}
+    places = [place for chain in (await event_reads.chains(connection, lasts)).values() for place in chain]
+    kept = {position for position, row in places if stretch.has(row)}
+    wanted = {**stretch.bounds, "rows": sorted({row for _, row in places if stretch.has(row)})}
     surviving: list[Row] = []
-    for row in await connection.fetch(_SURVIVING.format(first=first), (list(firsts),)):
+    for row in await connection.fetch(_SURVIVING, wanted):
         *place, links, _, _, identity = row
         events = codec.decode_all(event_reads.checked(row))
-        lasting = await _lasting(connection, first, [event for event in events if event is not None])
+        lasting = await _lasting(connection, stretch, [event for event in events if event is not None])
         gone = [i for i in range(len(events)) if place[0] + i not in kept and place[0] + i not in lasting]
         body, is_left = commit_rows.without(row[commit_rows.BODY], gone)
         if is_left:
@@ -154,17 +195,17 @@ async def _surviving(connection: Connection, first: int, following: int) -> list
     return surviving
 
 
-async def _lasting(connection: Connection, first: int, events: Collection[Event]) -> set[int]:
+async def _lasting(connection: Connection, stretch: Stretch, events: Collection[Event]) -> set[int]:
     """Return the positions of events that do not belong to runs; one of a later version may belong to anything."""
     others = [event for event in events if not isinstance(event, ExecutionEvent)]
     unknown = [event.stream for event in others if isinstance(event, UnknownEvent)]
     runs: set[Any] = set()
     if unknown:
-        runs = {run for (run,) in await connection.fetch(_ENDED_HERE.format(first=first), (unknown,))}
+        runs = {run for (run,) in await connection.fetch(_ENDED_HERE, {**stretch.bounds, "ids": unknown})}
     return {event.position for event in others if event.stream not in runs}
 
 
-async def _forget_acts(connection: Connection, first: int, following: int, rows: Collection[Row]) -> None:
+async def _forget_acts(connection: Connection, stretch: Stretch, rows: Collection[Row]) -> None:
     """Delete the acts that the other events recorded, and the marks of rows that do not survive."""
     kept = [
         row[0] + index
@@ -172,18 +213,20 @@ async def _forget_acts(connection: Connection, first: int, following: int, rows:
         for index, event in enumerate(codec.decode_all(row[commit_rows.BODY]))
         if event is not None
     ]
-    await connection.execute(_NO_ACTS.format(first=first), (kept,))
-    await connection.execute(_NOT_LASTING, (first, following, [row[0] for row in rows]))
+    await connection.execute(_NO_ACTS, {**stretch.bounds, "kept": kept})
+    await connection.execute(_NOT_LASTING, {**stretch.bounds, "rows": [row[0] for row in rows]})
 
 
-async def _replace(connection: Connection, first: int, following: int, bare: Collection[Row]) -> None:
-    """Put the copy in the place of the partition, and of the bare ones beside it."""
+async def _replace(connection: Connection, stretch: Stretch, bare: Collection[Row]) -> None:
+    """Put the copy in the place of the partitions, and of the bare ones beside them."""
     await connection.execute(f"SET LOCAL lock_timeout = {LOCK_LIMIT_MS}")
-    detached = [("commits", first), ("ended", first), *(("commits", one) for one, _ in bare)]
-    for parent, one in detached:
-        await connection.execute(_DETACH.format(parent=parent, first=one))
-    await connection.execute(f"DROP TABLE {', '.join(f'{{schema}}.{parent}_{one}' for parent, one in detached)}")
-    begin, end = min([first, *(one for one, _ in bare)]), max([following, *(one for _, one in bare)])
+    # The log comes last, so that appends wait the shortest time.
+    detached = [(parent, part) for parent in ("ended", "commits") for part in stretch.parts]
+    detached += [("commits", part) for part, _ in bare]
+    for parent, part in detached:
+        await connection.execute(_DETACH.format(parent=parent, first=part))
+    await connection.execute(f"DROP TABLE {', '.join(f'{{schema}}.{parent}_{part}' for parent, part in detached)}")
+    begin, end = min([stretch.first, *(one for one, _ in bare)]), max([stretch.next, *(one for _, one in bare)])
     await connection.execute(_ATTACH.format(first=begin, next=end))
     await connection.execute(_FORGET_PARTITIONS, (begin, end))
     await connection.execute(_NOTE_BARE, (begin, end))

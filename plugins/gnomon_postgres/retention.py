@@ -65,15 +65,21 @@ async def prune(
     """
     async with server.reading() as connection:
         spans = [span for span in await read_spans(connection) if span.oldest < before]
-    pruned = 0
+    pruned = following = 0
     for span in spans:
+        if span.first < following:
+            continue  # it was dropped with the one before
         dropped = None
         if span.latest_end < before:
             dropped = await partition_drop.drop(server, partitions, span.first, before)
-            forgotten(None)
         elif span.latest_end < before + spare:
             continue
-        pruned += await _prune_rows(server, partitions, span, before, pace, forgotten) if dropped is None else dropped
+        if dropped is None:
+            pruned += await _prune_rows(server, partitions, span, before, pace, forgotten)
+        else:
+            number, following = dropped
+            pruned += number
+            forgotten(None)
     return pruned
 
 

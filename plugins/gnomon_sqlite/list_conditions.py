@@ -8,14 +8,13 @@ from typing import Any, TypeAlias
 import msgspec
 
 from gnomon.domain.records import ExecutionQuery, JobScope
+from gnomon.stores.list_filters import OPERATORS
 from gnomon.stores.microseconds import to_micros
 from gnomon.stores.run_counts import ALL_JOBS
 from gnomon_sqlite.projection_writer import SEPARATOR
 
 Part: TypeAlias = tuple[str, list[Any]]
 """The text after FROM for some of the rows of a list, and its parameters."""
-OPERATORS = {"least": ">=", "above": ">", "most": "<=", "below": "<"}
-"""Of the fields of Bounds."""
 
 
 def in_scope(scope: JobScope) -> tuple[str, list[str]]:
@@ -146,8 +145,3 @@ def in_ranges(query: ExecutionQuery) -> Part:
             sql += f" AND {column} IS NOT NULL" + "".join(f" AND {column} {OPERATORS[name]} ?" for name in given)
             parameters += given.values()
     return sql, parameters
-
-
-def has_ranges(query: ExecutionQuery) -> bool:
-    """Return whether rows must be looked at to be counted, since `counts` knows nothing about their numbers."""
-    return any(one is not None for one in (query.since, query.until, query.late, query.duration))

@@ -13,6 +13,7 @@ from gnomon.domain.job_state import JobState
 from gnomon.domain.operator_actions import action_of
 from gnomon.domain.records import Action, ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
 from gnomon.domain.run_sorting import in_order
+from gnomon.stores.list_filters import has_ranges
 from gnomon.stores.microseconds import to_micros
 from gnomon.stores.page_cursor import Cursor, cursor_of, read_cursor, write_cursor
 from gnomon_sqlite import event_rows
@@ -22,7 +23,6 @@ from gnomon_sqlite.list_conditions import (
     Part,
     count_cells,
     filtered,
-    has_ranges,
     in_cell,
     in_scope,
     own_index_part,
