@@ -23,6 +23,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
 from gnomon.errors import StoreError
+from gnomon.forks import abandon_in_children
 from gnomon.tasks import protected
 from gnomon_postgres.errors import translate
 
@@ -171,6 +172,11 @@ class Server:
             raise StoreError(self._problem)
         dsn = make_conninfo(self._dsn, **_defaults(self._given, self.timeout))
         self._readers, self._writers = _Pool(dsn, READERS), _Pool(dsn, WRITERS)
+        abandon_in_children(self)
+
+    def abandon(self, parent: int) -> None:  # noqa: ARG002 - the store says in its errors who has opened it
+        """Forget the connections in a forked child: they are those of the parent, and the driver ends none of them."""
+        self._readers = self._writers = None
 
     async def close(self) -> None:
         """Close all connections."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -11,6 +13,7 @@ from gnomon.errors import StoreError, StoreUnavailableError
 from gnomon_postgres.server import READERS, Server
 from gnomon_shared_log.errors import Refusal
 from postgres_servers import PostgresServer
+from servers import PATIENCE
 
 
 async def connected(dsn: str, timeout: float = 30.0) -> Server:
@@ -76,6 +79,35 @@ async def test_idle_connections_that_the_server_has_ended_are_made_again(dsn: st
     async with server.reading() as one, server.reading() as another:
         assert {(await each.fetch("SELECT pg_backend_pid()"))[0][0] for each in (one, another)}.isdisjoint(pids)
     await server.close()
+
+
+FORKING = """
+import asyncio, gc, os, sys
+from gnomon_postgres.server import Server
+
+async def main():
+    server = Server(sys.argv[1], "gnomon", 30.0)
+    await server.connect()
+    async with server.reading() as connection:
+        before = await connection.fetch("SELECT pg_backend_pid()")
+    if (child := os.fork()) == 0:
+        gc.collect()
+        os._exit(1 if server.is_connected else 0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    async with server.reading() as connection:
+        assert await connection.fetch("SELECT pg_backend_pid()") == before
+    await server.close()
+
+asyncio.run(main())
+"""
+
+
+def test_a_forked_child_leaves_the_connections_alone(dsn: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORKING, dsn], check=False, capture_output=True, text=True, timeout=PATIENCE
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 async def test_reads_wait_for_each_other_and_not_for_ever(dsn: str) -> None:
