@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, Protocol
 
+from gnomon.audits import AuditReport
 from gnomon.domain.events import Event, RecordedFact
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, LogLine
 from gnomon.domain.run_difference import LoggedAct, RunDifference
@@ -30,6 +31,12 @@ class LogApi(Protocol):
 
     async def explain_run(self, execution_id: str) -> Explanation:
         """Explain one run with all its attempts, such as why it still waits in a queue; UnknownExecutionError."""
+
+    async def audit(self, since: datetime, job_ids: Sequence[str] | None = None) -> AuditReport:
+        """Prove from the log that every fire since a moment has exactly one outcome, for these jobs or for all.
+
+        UnknownJobError; JobError where the log has more than 300,000 events since then.
+        """
 
     async def job_changes(self, job_id: str) -> list[LoggedAct]:
         """Return when the definition of a job came, changed and went, oldest first, and who did it; UnknownJobError."""

@@ -14,34 +14,18 @@ import msgspec
 from gnomon.analysis import fire_outcomes
 from gnomon.analysis.followed_times import followers, judge_followers, upstream_of
 from gnomon.analysis.holds import present_hold
-from gnomon.analysis.reconciliation import Finding, FireReconciler, JobAudit, OpenFires, Span, Unproved
+from gnomon.analysis.reconciliation import FireReconciler, Span
 from gnomon.analysis.schedule_history import ScheduleHistory, read_history
+from gnomon.audits import AuditReport, Finding, JobAudit, OpenFires, Unproved
 from gnomon.domain import events
 from gnomon.domain.events import Event
-from gnomon.domain.rollback import Rollback
-from gnomon.errors import UnknownJobError
+from gnomon.errors import JobError, UnknownJobError
 from gnomon.ports import Store
 from gnomon.stores.reading import read_log
 from gnomon.stores.schedule_versions import ScheduleVersions, present_versions, read_schedule_versions
 from gnomon.text import close_match
 
 __all__ = ["AuditReport", "Finding", "JobAudit", "OpenFires", "Unproved", "audit"]
-
-
-class AuditReport(msgspec.Struct, frozen=True):
-    """The audit of the fires in since <= fire <= until, against the log up to `position`."""
-
-    since: datetime
-    until: datetime
-    position: int
-    jobs: list[JobAudit]
-    lost: Rollback | None = None
-    """What the log has lost, if a kernel would refuse it for that."""
-
-    @property
-    def is_proved(self) -> bool:
-        """Whether nothing in the log contradicts the promise, and the log is whole."""
-        return self.lost is None and not any(job.findings for job in self.jobs)
 
 
 async def audit(
@@ -51,14 +35,21 @@ async def audit(
     job_ids: Collection[str] | None = None,
     *,
     decided_until: datetime | None = None,
+    most_events: int | None = None,
 ) -> AuditReport:
     """Check all fires in a span of time, of these jobs or of all; the store may be open read-only.
 
     `decided_until` is the time up to which the kernel has decided all fires, which only the kernel itself knows. Memory
-    does not grow with the log. Raises UnknownJobError for a job that was never in the log.
+    does not grow with the log. Raises UnknownJobError for a job that was never in the log, and JobError where more than
+    `most_events` events would have to be read.
     """
     head = await store.head()
     after = await fire_outcomes.position_at(store, since, head)
+    if most_events is not None and head - after > most_events:
+        raise JobError(
+            f"the log has {head - after:,} events since {since.isoformat(' ', 'seconds')}, and at most "
+            f"{most_events:,} are audited beside a running kernel: ask about a shorter time, or use `gnomon audit`"
+        )
     watermarks = await fire_outcomes.newest_watermarks(store, after, head)
     span = Span(since, until, decided_until, watermarks, hold=await present_hold(store, until))
     histories = await _histories(store, job_ids, head)

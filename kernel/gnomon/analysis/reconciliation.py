@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Literal
 
 import msgspec
 
 from gnomon.analysis.fire_outcomes import EVER, FireOutcome, Watermark
 from gnomon.analysis.schedule_history import Schedule, ScheduleHistory
+from gnomon.audits import Finding, JobAudit, OpenFires, Openness, Problem, Unproved
 from gnomon.domain.events import Missed
 from gnomon.domain.execution import execution_id
 from gnomon.durations import MICROSECOND
@@ -17,61 +17,8 @@ from gnomon.explanations import Pause
 from gnomon.scheduling.catch_up import fires, next_fire
 from gnomon.scheduling.triggers import AnchoredTrigger
 
-Problem = Literal["no_outcome", "two_outcomes", "not_named", "wrong_count"]
-Openness = Literal["paused", "held", "undecided", "forgotten"]
-
 MOST_FINDINGS = 100
 """Findings of one job that are listed; the others are only counted."""
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """A contradiction to the promise: `count` fires from `first` to `last`, and the executions concerned."""
-
-    problem: Problem
-    first: datetime
-    last: datetime
-    count: int
-    detail: str
-    executions: list[str] = []
-
-
-class OpenFires(msgspec.Struct, frozen=True):
-    """Fires without an outcome that do not contradict the promise, for the reason in `detail`.
-
-    paused: held back until the job is resumed. held: held back until the whole kernel is released. undecided: nothing
-    proves that a kernel has decided later fires. forgotten: from a period of which the log was pruned.
-    """
-
-    reason: Openness
-    first: datetime
-    last: datetime
-    count: int
-    detail: str
-
-
-class Unproved(msgspec.Struct, frozen=True):
-    """A period whose fires cannot be computed; its `entries`, the outcomes in the log, were not compared."""
-
-    since: datetime
-    until: datetime | None
-    entries: int
-    reason: str
-
-    def covers(self, moment: datetime) -> bool:
-        """Return whether a moment lies in the period."""
-        return self.since <= moment and (self.until is None or moment < self.until)
-
-
-class JobAudit(msgspec.Struct, kw_only=True):
-    """The result for one job: `fires` have exactly one outcome each, `missed` of them did not run."""
-
-    job_id: str
-    fires: int = 0
-    missed: int = 0
-    findings: list[Finding] = []
-    more_findings: int = 0
-    open: list[OpenFires] = []
-    unproved: list[Unproved] = []
 
 
 class Span(msgspec.Struct):

@@ -119,6 +119,7 @@ class SyncClient:
     executions = _blocking(Client.executions)
     explain = _blocking(Client.explain)
     explain_run = _blocking(Client.explain_run)
+    audit = _blocking(Client.audit)
     job_changes = _blocking(Client.job_changes)
     compare_run = _blocking(Client.compare_run)
     wait = _blocking(Client.wait)

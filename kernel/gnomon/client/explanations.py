@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 
+from gnomon.audits import AuditReport
 from gnomon.client.session import Session, segment
 from gnomon.domain.parameter_checks import checked_methods
 from gnomon.domain.run_difference import LoggedAct, RunDifference
 from gnomon.explanations import Explanation
+from gnomon.wire.audits import AuditRecord
 from gnomon.wire.explanations import ExplanationRecord, RunDifferenceRecord
 
 
@@ -31,6 +34,14 @@ class ExplanationCalls:
         """Explain one run with all its attempts; UnknownExecutionError."""
         path = f"/scheduler/executions/{segment(execution_id)}/explain"
         return (await self._session.request("GET", path, ExplanationRecord, subject=execution_id)).explanation()
+
+    async def audit(self, since: datetime | None = None, job_ids: Sequence[str] = ()) -> AuditReport:
+        """Prove from the log that every fire has exactly one outcome, by default of the last 24 hours; for admins.
+
+        ClientError for a job that was never in the log, and where the log has too many events since then.
+        """
+        query = {"since": since, "job_id": ",".join(job_ids) or None}
+        return (await self._session.request("GET", "/scheduler/audit", AuditRecord, query=query)).report()
 
     async def job_changes(self, job_id: str) -> list[LoggedAct]:
         """Return when the definition of a job came, changed and went, oldest first; UnknownJobError."""

@@ -207,6 +207,7 @@ class BackgroundKernel:
     log = _blocking(KernelApi.log)
     explain = _blocking(KernelApi.explain)
     explain_run = _blocking(KernelApi.explain_run)
+    audit = _blocking(KernelApi.audit)
     job_changes = _blocking(KernelApi.job_changes)
     compare_run = _blocking(KernelApi.compare_run)
     events = _blocking(KernelApi.events)

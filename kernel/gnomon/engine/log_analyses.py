@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar, cast
 
+from gnomon.domain.rollback import Loss
 from gnomon.engine.loop_calls import call_on
 from gnomon.errors import StoreUnavailableError
 from gnomon.ports import Store
@@ -52,6 +53,11 @@ class _ReadOn:
     def __init__(self, loop: asyncio.AbstractEventLoop, store: Store) -> None:
         self._loop = loop
         self._store = store
+
+    @property
+    def loss(self) -> Loss | None:
+        """What the log has lost; see `Store.loss`."""
+        return self._store.loss
 
     def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
         if name not in READS:

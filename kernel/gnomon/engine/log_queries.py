@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import functools
 from abc import abstractmethod
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import date, datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from gnomon.analysis.audit import audit
 from gnomon.analysis.explain import explain, explain_run
 from gnomon.analysis.job_changes import definition_changes
 from gnomon.analysis.run_difference import compare_run
 from gnomon.api import KernelApi
+from gnomon.audits import AuditReport
 from gnomon.domain.estimates import TYPICAL_RUNS, Timing, timing
 from gnomon.domain.events import Event, job_stream
 from gnomon.domain.execution import Execution
@@ -28,6 +30,8 @@ from gnomon.forks import forked_error
 from gnomon.ports import Clock, Store
 from gnomon.text import is_writable
 
+MOST_AUDITED = 300_000
+"""Events of an audit beside a running kernel, which reads them within some seconds."""
 P = ParamSpec("P")
 R = TypeVar("R")
 Self_ = TypeVar("Self_", bound="LogQueries")
@@ -109,6 +113,11 @@ class LogQueries(KernelApi):
     async def explain_run(self, execution_id: str) -> Explanation:
         now, run = self.clock.now(), await self._get(execution_id)
         return await self._analyses.run(lambda store: explain_run(store, run.id, now))
+
+    @on_kernel_loop
+    async def audit(self, since: datetime, job_ids: Sequence[str] | None = None) -> AuditReport:
+        now, wanted = self.clock.now(), list(job_ids) if job_ids is not None else None
+        return await self._analyses.run(lambda store: audit(store, since, now, wanted, most_events=MOST_AUDITED))
 
     @on_kernel_loop
     async def job_changes(self, job_id: str) -> list[LoggedAct]:

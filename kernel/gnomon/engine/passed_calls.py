@@ -112,6 +112,7 @@ class PassedCalls(KernelApi):
     log = _question(KernelApi.log)
     explain = _question(KernelApi.explain)
     explain_run = _question(KernelApi.explain_run)
+    audit = _question(KernelApi.audit)
     job_changes = _question(KernelApi.job_changes)
     compare_run = _question(KernelApi.compare_run)
     events = _question(KernelApi.events)

@@ -14,6 +14,7 @@ import msgspec
 
 from gnomon import Event, Execution, GnomonError, KernelApi, LogLine, UnknownExecutionError, UnknownJobError
 from gnomon.api import JobOrdered, JobView, LiveRun, Triggered
+from gnomon.audits import AuditReport
 from gnomon.domain.body_sample import BodySample
 from gnomon.domain.bulk_acts import MOST_AT_ONCE, MOST_MATCHED, ActOutcome, JobSelection, RunSelection
 from gnomon.domain.estimates import Timing
@@ -350,6 +351,9 @@ class ScopedKernel:
         raise _refused(self._scope)
 
     async def step_down(self, **act: Any) -> HandOver:
+        raise _refused(self._scope)
+
+    async def audit(self, since: datetime, job_ids: Sequence[str] | None = None) -> AuditReport:
         raise _refused(self._scope)
 
     async def workers(self) -> WorkerView:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, date, datetime
-from typing import Any
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any, Final
 
 import msgspec
 from aiohttp import web
+from msgspec import Meta
 
 from gnomon import JobError
 from gnomon.domain.run_difference import LoggedAct
 from gnomon.moments import relative_moment
 from gnomon.scheduling.timezones import expect_within_calendar
+from gnomon.wire.audits import AuditRecord
 from gnomon.wire.explanations import ExplanationRecord, RunDifferenceRecord
 from gnomon.wire.problems import INVALID_PARAMETER
 from gnomon_web.app_keys import kernel_of
 from gnomon_web.errors import ApiError, culprit
 from gnomon_web.http.routes import Route
-from gnomon_web.resources.parameters import Text
+from gnomon_web.resources.parameters import JobId, Text
+
+DEFAULT_AUDIT: Final = timedelta(hours=24)
 
 
 class AskedTime(msgspec.Struct, kw_only=True, frozen=True):
@@ -57,14 +61,23 @@ class OtherRun(msgspec.Struct, kw_only=True, frozen=True):
     to: Text | None = None
 
 
+class AuditedSpan(msgspec.Struct, kw_only=True, frozen=True):
+    """The fires since a time, by default of the last 24 hours, of the jobs `job_id` or of all."""
+
+    since: Annotated[datetime, Meta(tz=True)] | None = None
+    job_id: tuple[JobId, ...] = ()
+
+
 def routes() -> list[Route]:
     """Return the routes of this module."""
     look: dict[str, Any] = {"method": "GET", "role": "viewer", "tag": "explanations", "scoped": True, "errors": (404,)}
     past: dict[str, Any] = look | {"has_past": True}
+    admin: dict[str, Any] = {"method": "GET", "role": "admin", "tag": "explanations", "errors": (404, 422)}
     run = "/scheduler/executions/{execution_id}"
     return [
         Route(path="/scheduler/jobs/{job_id}/explain", handler=explain, **look),
         Route(path="/scheduler/jobs/{job_id}/changes", handler=list_changes, **past),
+        Route(path="/scheduler/audit", handler=audit, **admin),
         Route(path=f"{run}/explain", handler=explain_run, **past),
         Route(path=f"{run}/difference", handler=compare_run, **past),
     ]
@@ -76,6 +89,13 @@ async def explain(request: web.Request, job_id: str, query: AskedTime) -> Explan
     asked = query.asked(kernel.clock.now())
     moment, day = (asked, None) if isinstance(asked, datetime) else (None, asked)
     return ExplanationRecord.of(await kernel.explain(job_id, moment, day=day))
+
+
+async def audit(request: web.Request, query: AuditedSpan) -> AuditRecord:
+    """Prove from the log that every fire has exactly one outcome, as `gnomon audit` does, for a bounded time."""
+    kernel = kernel_of(request)
+    since = query.since or kernel.clock.now() - DEFAULT_AUDIT
+    return AuditRecord.of(await kernel.audit(since, list(query.job_id) or None))
 
 
 async def list_changes(request: web.Request, job_id: str) -> list[LoggedAct]:

@@ -68,6 +68,7 @@ async def test_questions_have_the_same_answers(kernel: Kernel) -> None:
         ("explain", ("work", NOON)),
         ("explain_run", (run_id,)),
         ("compare_run", (run_id, run_id)),
+        ("audit", (NOON, ["work"])),
         ("job_changes", ("work",)),
         ("events", (0, 1000)),
         ("actions", (ActionQuery(actor="ann"),)),

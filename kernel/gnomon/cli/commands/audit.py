@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
-    from gnomon.analysis.audit import AuditReport
-    from gnomon.analysis.reconciliation import JobAudit
+    from gnomon.audits import AuditReport, JobAudit
     from gnomon.ports import Store
 
 
