@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -25,8 +26,13 @@ from gnomon.testing.histories import (
     kernel_history,
     running,
 )
+from gnomon.transfer.exporter import export_log
+from gnomon.transfer.importer import import_log
+from gnomon_sqlite import SqliteStore
 from random_logs import KINDS, MINUTE, history
 
+SPAN = timedelta(days=30)
+"""The span of audits."""
 JOBS = ["a", "b.c", "naïve"]
 OLD = NOON + 30 * MINUTE
 """The middle of a random log, before which it may be pruned."""
@@ -127,6 +133,35 @@ def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
             differing = {key for key in {**wanted, **found[name]} if found[name].get(key) != wanted.get(key)}
             assert not differing, f"{name}: {[(found[name].get(key), wanted.get(key)) for key in list(differing)[:3]]}"
         assert found[name] == wanted, name
+
+
+async def move_there_and_back(server: Store, folder: Path) -> None:
+    """Move a pruned log from SQLite to a store on a server in two parts, prune its progress there, and move it back."""
+    random, first, second = Random(11), folder / "first.jsonl", folder / "second.jsonl.gz"
+    source, back = SqliteStore(folder / "source.db"), SqliteStore(folder / "back.db")
+    async with source:
+        await write_random_log(source, random)
+        await source.prune(OLD)
+    await export_log(source, first, is_final=False, audit_span=SPAN)
+    assert (await import_log(server, first)).problems == []
+    async with source:
+        await append(source, later(random))
+        expected = await everything_in(source)
+    await export_log(source, first, is_final=True, audit_span=SPAN)
+
+    moved = await import_log(server, first)
+
+    assert (moved.problems, moved.is_complete) == ([], True)
+    async with server:
+        assert_same(await everything_in(server), expected)
+        log_id = await identify_log(server)
+        assert await server.prune_progress(OLD + timedelta(days=900)) > 0  # type: ignore[attr-defined]
+        expected = await everything_in(server)
+    await export_log(server, second, is_final=True, audit_span=SPAN)
+    moved = await import_log(back, second)
+    assert (moved.problems, moved.is_complete, moved.log_id) == ([], True, log_id)
+    async with back:
+        assert_same(await everything_in(back), expected)
 
 
 def later(random: Random) -> list[Event]:

@@ -6,7 +6,6 @@ import gzip
 import os
 import re
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from random import Random
 
@@ -22,9 +21,7 @@ from gnomon.transfer.exporter import export_log
 from gnomon.transfer.importer import import_log
 from gnomon.transfer.line_reader import LineReader
 from gnomon.transfer.lines import ExportFileError, seal
-from moved_logs import assert_same, everything_in, later, write_random_log
-
-SPAN = timedelta(days=30)
+from moved_logs import SPAN, assert_same, everything_in, later, write_random_log
 
 
 async def exported(path: Path, *, is_final: bool = True) -> Store:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -18,9 +17,8 @@ from gnomon.testing.histories import append
 from gnomon.transfer.exporter import export_log, reopen_log
 from gnomon.transfer.importer import import_log
 from gnomon_sqlite import SqliteStore
-from moved_logs import OLD, ProgressPruningStore, assert_same, everything_in, later, write_random_log
+from moved_logs import OLD, SPAN, ProgressPruningStore, assert_same, everything_in, later, write_random_log
 
-SPAN = timedelta(days=30)
 WAYS = [("memory", "sqlite", ".jsonl"), ("sqlite", "memory", ".jsonl.gz"), ("sqlite", "sqlite", ".jsonl")]
 """From where to where, and through which file."""
 
