@@ -110,6 +110,9 @@ class _Pool:
             link = self._take() or await _Link.connect(self._dsn, autocommit=True, prepare_threshold=None)
             try:
                 yield link
+            except psycopg.errors.ReadOnlySqlTransaction:  # of a standby: another server may be the primary by now
+                await link.close()
+                raise
             finally:
                 if not link.closed and link.pgconn.transaction_status == TransactionStatus.IDLE:
                     self._free.append(link)

@@ -81,6 +81,21 @@ async def test_idle_connections_that_the_server_has_ended_are_made_again(dsn: st
     await server.close()
 
 
+async def test_a_connection_that_cannot_be_written_is_made_again(dsn: str, database: str) -> None:
+    server = await connected(dsn)
+    async with server.reading() as connection:
+        await connection.execute(f'ALTER DATABASE "{database}" SET default_transaction_read_only = on')
+    with pytest.raises(StoreUnavailableError, match="read-only transaction"):
+        async with server.writing() as connection:
+            await connection.execute("CREATE TABLE numbers (n int)")
+    async with server.reading() as connection:
+        await connection.execute(f'ALTER DATABASE "{database}" RESET default_transaction_read_only')
+
+    async with server.writing() as connection:
+        await connection.execute("CREATE TABLE numbers (n int)")
+    await server.close()
+
+
 FORKING = """
 import asyncio, gc, os, sys
 from gnomon_postgres.server import Server
