@@ -29,7 +29,10 @@ from gnomon.testing.histories import (
     running,
     succeeded,
 )
-from gnomon_postgres import partition_drop, partitions
+from gnomon.testing.list_contract import ListContract
+from gnomon_postgres import list_counts, partition_drop, partitions, queries
+from gnomon_postgres.list_counts import Extent
+from gnomon_postgres.server import Connection
 from gnomon_postgres.store import PostgresStore
 
 MINUTE = timedelta(minutes=1)
@@ -145,6 +148,37 @@ async def test_a_partition_that_is_being_read_is_dropped_later(
     dropped = await dropping
     assert dropped is not None
     assert dropped[0] > 15
+
+
+async def test_a_list_whose_partition_is_dropped_meanwhile_is_read_again(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await append(store, *(succeeded("sync", NOON + n * SECOND) for n in range(100)))
+    measured: list[int] = []
+
+    async def measure(connection: Connection, query: ExecutionQuery) -> Extent:
+        extent = await list_counts.measure(connection, query)
+        measured.append(extent.total)
+        if len(measured) == 1:
+            await partition_drop.drop(store._server, store._tables.events.partitions, 1, NOON + MINUTE)
+        return extent
+
+    monkeypatch.setattr(queries, "measure", measure)
+    page = await store.executions(ExecutionQuery(limit=200))
+
+    assert measured == [100, len(page.items)]
+    assert page.total == len(page.items) < 80
+
+
+class TestListsOfManyPartitions(ListContract):
+    @pytest.fixture
+    async def store(self, dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PostgresStore]:
+        monkeypatch.setattr(partitions, "SMALLEST", 16)
+        monkeypatch.setattr(partitions, "LARGEST", 16)
+        patience = timedelta(seconds=30)
+        opened = PostgresStore(dsn, spool=tmp_path / "spool.db", timeout=patience, lease=2 * patience)
+        async with opened as store:
+            yield store
 
 
 async def test_progress_is_deleted_and_the_runs_stay(store: PostgresStore) -> None:
