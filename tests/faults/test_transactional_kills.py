@@ -63,11 +63,18 @@ class Kernels:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True,
         )  # fmt: skip
         self._kernel = 0
+        self._leads = False
 
     async def start(self) -> None:
         """Start the next kernel, and do not wait until it leads."""
         self._say("start")
-        self._kernel = int(await self._line())
+        self._kernel, self._leads = int(await self._line()), False
+
+    async def lead(self) -> None:
+        """Wait until the kernel has begun to lead."""
+        if not self._leads:
+            assert await self._line() == "leads"
+            self._leads = True
 
     async def kill(self) -> None:
         """Kill the kernel, and wait until it has ended."""
@@ -169,7 +176,9 @@ async def test_an_order_of_a_committed_transaction_is_done_once(
     for _ in range(rounds(short=12, long=1000)):
         drivers = chance.sample(sorted(APPLICATIONS), 2)
         working = [asyncio.create_task(applications.work(driver, chance.randrange(1, 15))) for driver in drivers]
-        await asyncio.sleep(chance.uniform(0, 0.4))  # a moment of the kernel's work, or of its start
+        if chance.random() < 0.8:
+            await kernels.lead()
+        await asyncio.sleep(chance.uniform(0, 0.3))  # a moment of its work, or of its start
         victims = chance.choice(["kernel", "kernel", "server", "both"])
         if victims != "server":
             await kernels.kill()
