@@ -213,6 +213,11 @@ class Store(ABC):
     async def execution(self, execution_id: str) -> Execution | None:
         """Return one execution, or None."""
 
+    async def executions_by_id(self, ids: Collection[str]) -> dict[str, Execution]:
+        """Return those of these executions that are there, by id. By default `execution` is asked for each."""
+        found = {execution_id: await self.execution(execution_id) for execution_id in ids}
+        return {execution_id: execution for execution_id, execution in found.items() if execution is not None}
+
     @abstractmethod
     async def executions(self, query: ExecutionQuery) -> Page:
         """Return a page of executions; ValueError for a cursor that is not valid."""

@@ -208,6 +208,14 @@ class PostgresStore(SharedLog[WriteBatch]):
         read = queries.execution if self._writer is not None else projection.execution_after
         return await read(self._server, execution_id)
 
+    async def executions_by_id(self, ids: Collection[str]) -> dict[str, Execution]:
+        if self._writer is None or self._is_spooling:
+            return await super().executions_by_id(ids)
+        async with self._server.reading() as connection:
+            found = {view.id: view for view in await queries.executions_by_id(connection, ids)}
+        newer = {one: view for one in ids if (view := await self._waiting_execution(one)) is not None}
+        return found | newer
+
     async def executions(self, query: ExecutionQuery) -> Page:
         start = queries.parse_cursor(query)
         return await queries.executions(await self._filed_server(), query, start)

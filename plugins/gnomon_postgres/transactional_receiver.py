@@ -55,7 +55,7 @@ _PENDING = """
     SELECT id, call, job_id, CAST(arguments AS text), placed_by, placed_by = session_user,
         coalesce(expires < clock_timestamp(), false)
     FROM {schema}.transactional_orders
-    WHERE state = 'pending' AND (job_id IS NULL OR job_id <> ALL(%s)) ORDER BY number LIMIT %s"""
+    WHERE state = 'pending' AND (job_id IS NULL OR job_id <> ALL(%s)) AND id <> ALL(%s) ORDER BY number LIMIT %s"""
 _ANSWER = """
     WITH term AS MATERIALIZED (SELECT 1 FROM {schema}.lease WHERE owner = %s AND epoch = %s FOR KEY SHARE)
     UPDATE {schema}.transactional_orders AS o SET state = given.state, answered = clock_timestamp(),
@@ -133,16 +133,37 @@ class TransactionalReceiver:
         self._clean_at = 0.0
 
     async def run(self, feed: ChangeFeed) -> None:
-        """Carry out orders until cancelled; `feed` reports those that are placed."""
-        while True:
-            seen = feed.turns
-            try:
-                if await self.carry_out_some() > 0:
-                    continue
-            except StoreError as exc:
-                log.debug("orders of transactions cannot be carried out now", problem=str(exc))
-                self._is_held_up = True
-            await self._wait(feed, seen)
+        """Carry out orders until cancelled; `feed` reports those that are placed.
+
+        While the outcomes of some are written, the next ones are carried out.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            writing: asyncio.Task[None] | None = None
+            written: list[_Outcome] = []
+            while True:
+                seen = feed.turns
+                try:
+                    term, outcomes = await self._carry_out_next(written)
+                except StoreError as exc:
+                    self._hold_up(exc)
+                    term, outcomes = None, []
+                if writing is not None:
+                    await writing
+                writing, written = None, outcomes
+                if term is not None and outcomes:
+                    writing = tasks.create_task(self._write_or_hold_up(term, outcomes))
+                else:
+                    await self._wait(feed, seen)
+
+    async def _write_or_hold_up(self, term: Term, outcomes: list[_Outcome]) -> None:
+        try:
+            await self._write(term, outcomes)
+        except StoreError as exc:  # then these orders are carried out again, with the same keys
+            self._hold_up(exc)
+
+    def _hold_up(self, exc: StoreError) -> None:
+        log.debug("orders of transactions cannot be carried out now", problem=str(exc))
+        self._is_held_up = True
 
     async def _wait(self, feed: ChangeFeed, seen: int) -> None:
         """Wait for a notice since those that were seen before the last look, or pause where none arrive."""
@@ -158,19 +179,26 @@ class TransactionalReceiver:
 
     async def carry_out_some(self) -> int:
         """Carry out the orders that come next, and return how many have been answered; StoreError."""
+        term, outcomes = await self._carry_out_next([])
+        return await self._write(term, outcomes) if term is not None and outcomes else 0
+
+    async def _carry_out_next(self, written: list[_Outcome]) -> tuple[Term | None, list[_Outcome]]:
+        """Carry out the orders that come next, and return the outcomes; those of others are being written."""
         self._is_held_up = (term := self._term()) is None
         if term is None:
-            return 0
+            return None, []
         await self._clean()
         now = asyncio.get_running_loop().time()
         full = [job_id for job_id, (retry_at, _) in self._full.items() if retry_at > now]
         async with self._server.reading() as connection:
-            rows = await connection.fetch(_PENDING, (full, MOST_AT_ONCE))
+            rows = await connection.fetch(_PENDING, (full, [one.id for one in written], MOST_AT_ONCE))
         outcomes: list[_Outcome] = []
         for step in _in_steps([_Pending(*row) for row in rows]):
             outcomes += await self._carry_out_together(step)
-        if not outcomes:
-            return 0
+        return term, outcomes
+
+    async def _write(self, term: Term, outcomes: list[_Outcome]) -> int:
+        """Write outcomes, if the term is still that of the log; return how many were written."""
         columns = [list(column) for column in zip(*map(msgspec.structs.astuple, outcomes), strict=True)]
         async with self._server.writing() as connection:
             return await connection.execute(_ANSWER, (term.owner, term.epoch, *columns))

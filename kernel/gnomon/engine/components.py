@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Collection
 from datetime import datetime
 
 from gnomon.api import JobView
@@ -116,6 +117,15 @@ class KernelComponents(PastQueries):
         with contextlib.suppress(DeposedError):  # a log that this kernel lost can still be read
             await self._durable()  # an ended run leaves the live views before its end is in the store
         return await self._store.execution(execution_id)
+
+    async def _find_all(self, ids: Collection[str]) -> dict[str, Execution]:
+        """Return those of these executions that are there, by id; the ids are ones that the kernel has made."""
+        live = {one: own_view(self._journal.live[one]) for one in ids if one in self._journal.live}
+        if not (others := [one for one in ids if one not in live]):
+            return live
+        with contextlib.suppress(DeposedError):
+            await self._durable()
+        return live | await self._store.executions_by_id(others)
 
     async def _not_over(self, execution_id: str) -> Execution:
         live = self._journal.live.get(execution_id)

@@ -185,9 +185,8 @@ class RunCommands(KernelComponents):
         async with AsyncExitStack() as turn:
             if any(one.order.idempotency_key is not None for one in orders):
                 await turn.enter_async_context(self._idempotency_lock)  # two at once would both find no first run
-                for one in orders:
-                    if (known := await self._known(one)) is not None:
-                        accepted[one.identity] = Accepted(known, is_new=False)
+                for identity, known in (await self._known(orders)).items():
+                    accepted[identity] = Accepted(known, is_new=False)
                 orders = [one for one in orders if one.identity not in accepted]
             now = self.clock.now()
             vetoes = await self._launcher.vetoes((self._job(one) for one in orders if not one.order.force), now)
@@ -240,22 +239,31 @@ class RunCommands(KernelComponents):
             self._launcher.debounces.note_request(one.identity, one.digest, execution.id)
         return Accepted(execution, resumed, is_new=False, joined=True)
 
-    async def _known(self, one: Checked) -> Execution | None:
-        """Return the run of an earlier request with the same key; IdempotencyKeyError where that was another one."""
-        key = one.order.idempotency_key
-        if key is None:
-            return None
-        if (joined := self._launcher.debounces.request(one.identity)) is not None:
+    async def _known(self, orders: list[Checked]) -> dict[str, Execution]:
+        """Return the runs of earlier requests with the same keys, by identity.
+
+        IdempotencyKeyError where one of them was another request.
+        """
+        known: dict[str, Execution] = {}
+        asked: list[Checked] = []
+        for one in orders:
+            if (key := one.order.idempotency_key) is None:
+                continue
+            if (joined := self._launcher.debounces.request(one.identity)) is None:
+                asked.append(one)
+                continue
             run, digest = joined
-            its_run = await self._get(run)
+            known[one.identity] = its_run = await self._get(run)
             if digest != one.digest:
                 raise reused_key(key, one.order.job_id, its_run)
-            return its_run
-        if (known := await self._find(one.identity)) is None:
-            return None
-        await self._durable()
-        check_repeated(key, one.order.job_id, one.digest, known, await self._store.stream(one.identity))
-        return known
+        found = await self._find_all([one.identity for one in asked])
+        if found:
+            await self._durable()
+        for one in asked:
+            if (key := one.order.idempotency_key) is not None and (run_of_key := found.get(one.identity)) is not None:
+                history = await self._store.stream(one.identity)
+                check_repeated(key, one.order.job_id, one.digest, run_of_key, history)
+        return known | found
 
     def _split(
         self, orders: list[Checked], refused: Mapping[str, str], held: str | None, *, raises: bool

@@ -138,6 +138,16 @@ class StoreContract(
         assert view is not None
         assert view.traceback == "0123456789abcde\n" * 65536
 
+    async def test_executions_are_returned_by_id(self, store: Store) -> None:
+        histories = [running("a"), running("b"), succeeded("c")]
+        batch = await append(store, *histories)
+        ids = [history[0].stream for history in histories]
+
+        found = await store.executions_by_id([*ids, "0" * 24])
+
+        assert found == {one: execution.fold(event for event in batch if event.stream == one) for one in ids}
+        assert await store.executions_by_id([]) == {}
+
     # Jobs
 
     async def test_job_states_are_returned_by_id(self, store: Store) -> None:
