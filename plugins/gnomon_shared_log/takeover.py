@@ -16,16 +16,19 @@ UNKNOWN_S = 15.0
 
 
 async def find_holder(table: LeaseTable) -> LogHolder | None:
-    """Return the holder of the lease, after watching it for as long as the lease lasts, or until it renews it."""
+    """Return the holder of the lease, after watching it for as long as the lease lasts, or until it renews it.
+
+    None for one whose process has ended on this machine: the next kernel leads at once.
+    """
     row = await table.read()
-    if row is None:
+    if row is None or is_dead(row):
         return None
     began, lasts = lease_clock(), row.seconds or UNKNOWN_S
     is_active = False
-    while not is_active and not is_dead(row) and lease_clock() < began + lasts:
+    while not is_active and lease_clock() < began + lasts:
         await asyncio.sleep(min(LOOK_S, lasts / 10))
         seen = await table.read()
-        if seen is None:
+        if seen is None or is_dead(seen):
             return None
         is_active = seen.mark != row.mark
     return LogHolder(

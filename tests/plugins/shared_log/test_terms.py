@@ -453,6 +453,7 @@ async def test_nobody_takes_a_silent_holder_over_whose_cut_off_is_run(make_store
 
     holder.kill()
     holder.wait()
+    assert await make_store().holder() is None
     async with make_store() as store:  # nothing that is dead runs jobs
         assert await store.head() == 1
 
