@@ -33,6 +33,20 @@ def test_before_the_first_run_json_lists_are_empty(configure: Configure, gnomon:
     assert [job["state"] for job in json.loads(gnomon("jobs", "--json").stdout)] == ["new"]
 
 
+def test_runs_are_listed_by_a_query(configure: Configure, gnomon: Run) -> None:
+    configure(tick='every = "10m"', counts='every = "10m"')
+    for job_id in ("tick", "counts"):
+        assert gnomon("exec", job_id).returncode == 0
+
+    found = json.loads(gnomon("runs", "--query", "job:ti* status:success since:-1d", "--json").stdout)
+    others = json.loads(gnomon("runs", "--query", "job:c* duration<1m", "--json").stdout)
+    wrong = gnomon("runs", "--query", "statsu:failed")
+
+    assert [[run["job_id"] for run in page["items"]] for page in (found, others)] == [["tick"], ["counts"]]
+    assert wrong.returncode == 2
+    assert "at character 1: there is no key 'statsu'; did you mean" in " ".join(wrong.stderr.split())
+
+
 @pytest.mark.parametrize("way", ["argument", "option", "global option", "variable"])
 def test_a_config_is_found_by_option_variable_and_folder(way: str, configure: Configure, gnomon: Run) -> None:
     path = configure(tick='every = "10m"')

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
+from clicks import COUNT_CLICKS
 from gnomon import Job, UnknownJobError
 
 
@@ -20,14 +21,18 @@ async def quick() -> None:
     """A job that returns at once."""
 
 
-async def test_who_paused_a_job_and_why_is_on_its_page_and_the_rest_of_its_history_one_click_away(
+async def test_who_paused_a_job_and_why_takes_two_clicks_and_the_rest_of_its_history_one_more(
     open_page: Any, day: str
 ) -> None:
-    window = await open_page(day, "/jobs/cleanup")
+    window = await open_page(day, "/")
     page = window.page
+    await page.evaluate(COUNT_CLICKS)
+    await page.get_by_role("link", name="1 job paused").click()
+    await page.get_by_role("link", name="Old files").click()
     paused = page.get_by_label("Next runs")
     await expect(paused).to_contain_text("by mei")
     await expect(paused).to_contain_text("until the disk is replaced")
+    assert await page.evaluate("window.clicks") == 2
     await page.get_by_role("link", name="All activity of this job").click()
     await page.wait_for_url("**/activity?job_id=cleanup")
 

@@ -13,6 +13,7 @@ import aiohttp
 from click.testing import CliRunner
 from playwright.async_api import expect
 
+from clicks import COUNT_CLICKS
 from gnomon import Job
 from gnomon.cli import main
 from gnomon.conversion import convert
@@ -24,7 +25,6 @@ from gnomon_alerts.rules import KINDS
 from receiver import receiving
 from servers import eventually
 
-COUNT_CLICKS = "window.clicks = 0; addEventListener('click', (event) => { window.clicks += event.isTrusted }, true)"
 RECORD_NOTIFICATIONS = """() => {
     const Real = window.Notification;
     window.notified = [];

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.async_api import expect
 
+from clicks import COUNT_CLICKS
 from gnomon import Job, SecretReference, UnknownJobError
 
 
@@ -25,11 +26,12 @@ async def dialog_button(page: Any, name: str) -> None:
     await page.locator("dialog[open]").get_by_role("button", name=name, exact=True).click()
 
 
-async def test_a_job_is_added_with_the_preview_beside_the_form(open_page: Any, serve: Any) -> None:
+async def test_a_job_is_added_in_two_clicks_with_the_preview_beside_the_form(open_page: Any, serve: Any) -> None:
     served = await serve(declared())
     window = await open_page(served.url, "/jobs")
     page, form = window.page, window.page.locator("dialog[open]")
     preview = form.get_by_label("Preview")
+    await page.evaluate(COUNT_CLICKS)
 
     await page.get_by_role("button", name="New job").click()
     await expect(preview.get_by_role("heading")).to_have_text("Not valid yet")
@@ -51,6 +53,7 @@ async def test_a_job_is_added_with_the_preview_beside_the_form(open_page: Any, s
     await expect(preview.get_by_role("heading")).to_have_text("Preview")
     await expect(preview.locator(".times li")).to_have_count(10)
     await dialog_button(page, "Add job")
+    assert await page.evaluate("window.clicks") == 2  # what is typed and chosen in the form is not counted
     await page.get_by_role("link", name="View job").click()
     await expect(page.locator(".head h1")).to_have_text("nightly")
 
