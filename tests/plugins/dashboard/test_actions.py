@@ -181,7 +181,7 @@ async def test_a_run_offers_only_arguments_that_its_job_opens(open_page: Any, se
 
     await window.follow("/jobs/closed")
     await page.keyboard.press("t")
-    await expect(page.get_by_role("dialog")).to_contain_text("The job runs with its own arguments")
+    await expect(page.get_by_role("dialog")).to_contain_text("runs with its own arguments")
     await expect(page.get_by_label("More arguments")).to_have_count(0)
     await dialog_button(page, "Run now")
     await page.get_by_role("link", name="View run").click()

@@ -109,7 +109,7 @@ async def test_a_time_before_the_log_says_where_it_begins(open_page: Any, day: s
         "/session": "/session",
     }
     assert await window.inside("arg.map(m.asOf)", list(asked)) == list(asked.values())
-    assert "does not know" in await window.inside("m.get('/scheduler/forecast').catch((error) => error.message)")
+    assert "past moments" in await window.inside("m.get('/scheduler/forecast').catch((error) => error.message)")
 
 
 async def test_times_are_shown_in_the_chosen_zone_with_its_name(open_page: Any, day: str) -> None:
