@@ -1,6 +1,6 @@
 """Sustained appends to PostgreSQL, against raw COPY of the same rows to the same tables on the same server.
 
-python bench/postgres_append.py [--events 60000] [--jobs 1000] [--pairs 5]
+python bench/postgres_append.py [--events 60000] [--jobs 1000] [--pairs 9]
 
 Both sides write what bursts of `jobs` runs produce, in commits of about 600 events, each durable before the next one
 begins. The log alone: appends in a term, which are compared with COPY of the rows of `commits`, one transaction for
@@ -158,7 +158,7 @@ def main() -> None:
     """Start a server, measure and report."""
     from postgres_servers import PostgresServer, find_postgres, make_folder  # noqa: PLC0415 - of the tests, as above
 
-    asked = arguments("Sustained appends to PostgreSQL.", events=60_000, jobs=1_000, pairs=5)
+    asked = arguments("Sustained appends to PostgreSQL.", events=60_000, jobs=1_000, pairs=9)
     appended, more = [], batches(asked.jobs)
     while sum(len(batch[0]) for batch in appended) < asked.events:
         appended.append(next(more))
