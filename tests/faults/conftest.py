@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Gnomon]]:
 
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Callable[..., Path]]:
-    """Mount a small file system of the kind that is asked for; skip where that is not possible."""
+    """Mount a small file system of this kind, by default in the folder of the test; skip where that is not possible."""
     mounts: list[Path] = []
 
-    def mount(kind: str, size_mib: int) -> Path:
-        folder = tmp_path / kind
-        folder.mkdir()
+    def mount(kind: str, size_mib: int, folder: Path | None = None) -> Path:
+        folder = folder or tmp_path / kind
+        folder.mkdir(exist_ok=True)
         if kind == "tmpfs":
             run("mount", "-t", "tmpfs", "-o", f"size={size_mib}m,mode=0755", "tmpfs", folder)
         else:
@@ -48,6 +49,8 @@ def mounted(tmp_path: Path) -> Iterator[Callable[..., Path]]:
     yield mount
     for folder in mounts:
         subprocess.run(["umount", "--lazy", folder], check=False)
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def run(*command: Any) -> None:

@@ -13,8 +13,9 @@ import pytest
 from gnomon.testing.log_checks import check_store
 from gnomon_postgres import PostgresStore
 from gnomon_process import Gnomon
+from log_checker import check_events, read_postgres_events
 from log_places import config_section
-from postgres_servers import PostgresServer, find_postgres, other_user
+from postgres_servers import PostgresServer, find_postgres, make_folder, other_user
 
 MIB = 1024 * 1024
 SIZE_MIB = 96
@@ -30,11 +31,9 @@ cancel_grace = "100ms"
 
 
 @pytest.fixture
-def server(mounted: Callable[..., Path], tmp_path: Path) -> Iterator[PostgresServer]:
+def server(mounted: Callable[..., Path]) -> Iterator[PostgresServer]:
     """Provide a server whose data is on a small disk."""
-    disk = mounted("tmpfs", SIZE_MIB)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o711)  # another user runs the server; pytest makes its folders private again
+    disk = mounted("tmpfs", SIZE_MIB, make_folder())
     if user := other_user():
         shutil.chown(disk, user)
     server = PostgresServer(find_postgres(), disk)
@@ -75,3 +74,4 @@ async def test_runs_go_on_after_a_full_disk_has_room_again(
     async with PostgresStore(server.dsn(), spool=tmp_path / "spool.db") as store:
         log = await check_store(store)
     assert accepted <= {event.stream for event in log if event.type == "succeeded"}
+    check_events(read_postgres_events(server.dsn()), accepted=accepted)

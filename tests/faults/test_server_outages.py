@@ -17,6 +17,7 @@ import pytest
 from contest_checks import check_notes
 from fault_runs import rounds, seed
 from gnomon.testing.log_checks import check_store
+from log_checker import check_events, read_postgres_events
 from log_contest import LEASE_S, PATIENCE, Contest, contest_of, kill
 from log_places import LogServer, server_of, store_of
 from servers import eventually
@@ -66,6 +67,7 @@ async def test_three_kernels_lose_and_double_nothing_while_their_server_is_away(
         async with store_of(contest.place, tmp_path / "spool.db") as store:
             log = await check_store(store)
         check_notes(log, contest.notes)
+        check_events(read_postgres_events(contest.place), accepted=contest.notes.ordered.values(), ended=False)
 
 
 async def play_round(contest: Contest, server: LogServer, number: int, chance: random.Random) -> None:

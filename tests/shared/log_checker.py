@@ -1,4 +1,4 @@
-"""An independent checker of a SQLite log: it imports nothing of Gnomon and reads the file with sqlite3 and json only.
+"""An independent checker of a log: it imports nothing of Gnomon and reads with sqlite3 or psycopg, and json, only.
 
 It has its own rules of what may follow what, so that a fault in Gnomon's folds cannot hide a fault in its log.
 """
@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 LogEvent = dict[str, Any]
 ENDS = {"succeeded", "failed", "cancelled", "missed"}
@@ -34,13 +36,24 @@ def read_events(path: Path) -> list[LogEvent]:
     return [event for (body,) in rows for event in json.loads(body) if event is not None]
 
 
-def check_log(path: Path, *, accepted: Iterable[str] = (), ended: bool = True) -> list[LogEvent]:
-    """Assert that a log is whole, and return its events.
+def read_postgres_events(dsn: str) -> list[LogEvent]:
+    """Return all events of a log in PostgreSQL that no kernel writes at the moment."""
+    with psycopg.connect(dsn) as connection:
+        rows = connection.execute("SELECT events FROM gnomon.commits ORDER BY first").fetchall()
+    return [event for (body,) in rows for event in json.loads(body) if event is not None]
 
-    Its positions and versions have no gap, every history is legal, every accepted run is in it, every interval fires
-    at equal distances with one outcome for each fire, and with `ended` no run is left without an end.
+
+def check_log(path: Path, *, accepted: Iterable[str] = (), ended: bool = True) -> list[LogEvent]:
+    """Assert that a SQLite log is whole, and return its events."""
+    return check_events(read_events(path), accepted=accepted, ended=ended)
+
+
+def check_events(events: list[LogEvent], *, accepted: Iterable[str] = (), ended: bool = True) -> list[LogEvent]:
+    """Assert that the events are a whole log, and return them.
+
+    Its positions and versions have no gap, every history is legal, every accepted run is in it, and with `ended` no run
+    is left without an end.
     """
-    events = read_events(path)
     assert [event["position"] for event in events] == list(range(1, len(events) + 1)), "positions have a gap"
     streams: dict[str, list[LogEvent]] = defaultdict(list)
     for event in events:
