@@ -7,7 +7,7 @@ kernel that leads adds what depends on the order: its key, its actor, and whethe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
@@ -70,6 +70,11 @@ class NewOrder(msgspec.Struct, frozen=True):
     key: str | None = None
     actor: str | None = None
     id: str = msgspec.field(default_factory=new_order_id)
+
+    @property
+    def row(self) -> tuple[Any, ...]:
+        """The values of the columns."""
+        return self.id, self.call, self.job_id, self.arguments, self.expires_s
 
     def placed(self, role: str) -> PlacedOrder:
         """Return the order as its transaction has it; `role` is that of the database which has placed it."""
@@ -138,12 +143,6 @@ def cancellation(execution_id: str, actor: str | None, reason: str | None, expir
     """Return the order that cancels a run."""
     arguments = {"execution_id": execution_id, "actor": actor, "reason": reason}
     return _new_order("cancel", None, arguments, expires_in, None, actor)
-
-
-def columns_of(orders: Iterable[NewOrder]) -> list[list[Any]]:
-    """Return the columns of the rows: id, call, job, arguments, seconds until the order expires."""
-    rows = [(one.id, one.call, one.job_id, one.arguments, one.expires_s) for one in orders]
-    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _new_order(

@@ -34,7 +34,6 @@ from gnomon_postgres.placed_orders import (
     PlacedOrder,
     addition,
     cancellation,
-    columns_of,
     job_order,
     run_order,
 )
@@ -43,7 +42,15 @@ SCHEMA = "gnomon"
 """The schema of a log whose plugin has no other `schema`."""
 
 # `clock_timestamp` in place of `now`, which is the beginning of the transaction. The role needs no right to read.
-_PLACE = """
+_PLACE_ONE = """
+    WITH placed AS (
+        INSERT INTO {schema}.transactional_orders (id, call, job_id, arguments, expires) VALUES (
+            CAST($1 AS text), CAST($2 AS text), CAST($3 AS text), CAST(CAST($4 AS text) AS json),
+            clock_timestamp() + CAST($5 AS float8) * interval '1 second'
+        )
+    )
+    SELECT CAST(session_user AS text)"""
+_PLACE_MANY = """
     WITH placed AS (
         INSERT INTO {schema}.transactional_orders (id, call, job_id, arguments, expires)
         SELECT id, call, job_id, CAST(arguments AS json), clock_timestamp() + expires_s * interval '1 second'
@@ -269,13 +276,19 @@ def order_outcome_sync(
 async def _place(connection: AsyncApplicationConnection, orders: list[NewOrder], schema: str) -> list[PlacedOrder]:
     if not orders:
         return []
-    return _placed(orders, await fetch_one(connection, Statement(_PLACE, columns_of(orders), schema)))
+    return _placed(orders, await fetch_one(connection, _insertion(orders, schema)))
 
 
 def _place_sync(connection: ApplicationConnection, orders: list[NewOrder], schema: str) -> list[PlacedOrder]:
     if not orders:
         return []
-    return _placed(orders, fetch_one_sync(connection, Statement(_PLACE, columns_of(orders), schema)))
+    return _placed(orders, fetch_one_sync(connection, _insertion(orders, schema)))
+
+
+def _insertion(orders: list[NewOrder], schema: str) -> Statement:
+    if len(orders) == 1:
+        return Statement(_PLACE_ONE, orders[0].row, schema)
+    return Statement(_PLACE_MANY, [list(column) for column in zip(*(one.row for one in orders), strict=True)], schema)
 
 
 def _placed(orders: list[NewOrder], row: Row | None) -> list[PlacedOrder]:
