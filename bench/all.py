@@ -29,6 +29,8 @@ PROGRAMS: dict[str, list[list[str]]] = {
     "append": [["--normal", "0"], ["--normal", "1"]],
     "mongo_append": [[]],
     "postgres_append": [[]],
+    "postgres_lists": [[]],
+    "postgres_retention": [[]],
     "triggers": [[]],
     "work_queue": [[], ["--callers", "500"]],
     "plugins": [[]],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Final
 
 from gnomon.domain.events import JOB_STREAM
@@ -51,6 +52,7 @@ _TIMES: Final[Columns] = (
     ("oldest", "timestamptz"),
     ("newest", "timestamptz"),
     ("latest_end", "timestamptz"),
+    ("begun_at", "timestamptz"),
 )
 _LOCK_LOG = "SELECT filed FROM {schema}.log FOR UPDATE"
 _TAKE_LIVE = "DELETE FROM {schema}.live WHERE id = ANY(string_to_array(%s, ',')) RETURNING id, began"
@@ -61,9 +63,8 @@ _COUNT = f"""INSERT INTO {{schema}}.counts AS known ({names(_COUNTED)}) SELECT *
     ON CONFLICT (job_id, part, status, is_manual, hidden) DO UPDATE SET n = known.n + excluded.n"""  # noqa: S608
 _NOTE_TIMES = f"""UPDATE {{schema}}.partitions AS known SET
         oldest = least(known.oldest, new.oldest), newest = greatest(known.newest, new.newest),
-        latest_end = greatest(known.latest_end, new.latest_end)
+        latest_end = greatest(known.latest_end, new.latest_end), begun_at = coalesce(known.begun_at, new.begun_at)
     FROM {given(_TIMES)} WHERE known.first = new.first"""  # noqa: S608 - our own names
-_NOTE_BEGIN = "UPDATE {schema}.partitions SET begun_at = %s WHERE first = %s AND begun_at IS NULL"
 _PUT_STREAMS = f"""INSERT INTO {{schema}}.streams ({names(_STREAM)}) SELECT * FROM {given(_STREAM)}
     ON CONFLICT (name) DO UPDATE SET version = excluded.version, last = excluded.last"""  # noqa: S608 - our own names
 _PUT_LASTING = """INSERT INTO {schema}.lasting (first)
@@ -117,8 +118,7 @@ async def _put_runs(connection: Connection, views: ViewBatch, partitions: Partit
     if ended:
         rows = (_ended_row(row_of(view, views.ends[view.id], began[view.id]), part) for view, part in ended)
         await copy(connection, "ended", ENDED, rows)
-        await _note_ended(connection, ended)
-        await connection.execute(_NOTE_BEGIN, (views.since, ended[-1][1].first))
+        await _note_ended(connection, ended, views.since)
 
 
 async def _began(connection: Connection, views: ViewBatch) -> dict[str, int]:
@@ -133,8 +133,10 @@ def _ended_row(row: Row, part: Partition) -> Row:
     return *row, max(last, part.first), began < part.first + REACH
 
 
-async def _note_ended(connection: Connection, ended: Iterable[tuple[Execution, Partition]]) -> None:
-    """Count runs that have just ended, and note their times."""
+async def _note_ended(
+    connection: Connection, ended: Iterable[tuple[Execution, Partition]], since: datetime | None
+) -> None:
+    """Count runs that have just ended, and note their times; `since` is that of the first event of the group."""
     by_part: defaultdict[int, list[Execution]] = defaultdict(list)
     for view, part in ended:
         by_part[part.first].append(view)
@@ -142,7 +144,7 @@ async def _note_ended(connection: Connection, ended: Iterable[tuple[Execution, P
     for first, some in by_part.items():
         await count(connection, first, [cell_of(view) for view in some], [])
         moments = [view.timestamp for view in some]
-        times.append((first, min(moments), max(moments), max(view.updated_at for view in some)))
+        times.append((first, min(moments), max(moments), max(view.updated_at for view in some), since))
     await _put(connection, _NOTE_TIMES, times)
 
 
@@ -157,7 +159,7 @@ async def _change_ended(connection: Connection, view: Execution, views: ViewBatc
     first = (await partitions.part_of(connection, final)).first
     cell = cell_of(view)
     await count(connection, first, [cell], [(*cell[:3], was_hidden)])
-    await _put(connection, _NOTE_TIMES, [(first, view.timestamp, view.timestamp, end_of(view))])
+    await _put(connection, _NOTE_TIMES, [(first, view.timestamp, view.timestamp, end_of(view), None)])
 
 
 async def count(connection: Connection, part: int, added: Sequence[Cell], removed: Sequence[Cell]) -> None:
