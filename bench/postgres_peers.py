@@ -2,7 +2,7 @@
 
 python bench/postgres_peers.py [--tasks 2000] [--paced 200] [--rounds 3]
 
-The server runs for the benchmark alone, with fsync, and each side has a process and a database of its own. The sides
+The server runs for the benchmark alone, with fsync, and each side has its own process and database. The sides
 take turns, in another order in each round; ratios are those of one round. `runs_per_s` and latencies are explained in
 `peer_sides.py`. oban needs Python 3.12: run the benchmark on it, with the dependency group `peers`.
 """
@@ -43,7 +43,7 @@ def server() -> Iterator[PostgresServer]:
 
 
 def measure(running: PostgresServer, side: str, database: str, tasks: int, paced: int) -> Figures:
-    """Measure a side in a process and a database of its own."""
+    """Measure a side in its own process and database."""
     with psycopg.connect(running.dsn(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {database}")
     program = Path(__file__).with_name("peer_sides.py")
