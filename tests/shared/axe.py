@@ -16,15 +16,20 @@ STILL = {"reduced_motion": "reduce"}
 
 async def addresses(window: Any) -> dict[str, str]:
     """Return a running run, one that failed with a traceback, a moment between its events, and an alert."""
-    found: dict[str, str] = await window.page.evaluate("""(async () => {
-        const read = (path) => fetch(`/scheduler/${path}`).then((answer) => (answer.ok ? answer.json() : null));
+    has_alerts = await window.inside("m.hasAlerts.value")  # a call that there is not would be an error of the page
+    found: dict[str, str] = await window.page.evaluate(
+        """async (hasAlerts) => {
+        const read = (path) => fetch(`/scheduler/${path}`).then((answer) => answer.json());
         const newest = (query) => read(`logs?limit=1&${query}`).then((page) => page.items[0]._id);
         const running = await newest('status=running&job_id=daily_bars');
         const failed = await newest('status=failed&q=timed');
-        const [events, alerts] = [await read(`executions/${failed}/events`), await read('alerts?limit=1')];
+        const events = await read(`executions/${failed}/events`);
+        const alerts = hasAlerts ? await read('alerts?limit=1') : null;
         const [AT, ALERT] = [String(events[1].position), alerts?.alerts[0].id ?? ''];
         return { RUNNING: `/runs/${running}`, FAILED: `/runs/${failed}`, WHY: `/runs/${failed}/why`, AT, ALERT };
-    })()""")
+    }""",
+        has_alerts,
+    )
     return found
 
 
