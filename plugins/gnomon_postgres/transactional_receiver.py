@@ -28,8 +28,9 @@ import msgspec
 from gnomon.backoff import Backoff
 from gnomon.domain.orders import Answer, Order, OrderError
 from gnomon.domain.run_order import RunOrder
-from gnomon.errors import StoreError
+from gnomon.errors import GnomonError, StoreError
 from gnomon.logs import get_logger
+from gnomon.orders.order_errors import written_error
 from gnomon_postgres.placed_orders import OrderCall, OutcomeState, actor_of
 from gnomon_postgres.server import Server
 from gnomon_shared_log.change_feed import ChangeFeed
@@ -194,7 +195,7 @@ class TransactionalReceiver:
             rows = await connection.fetch(_PENDING, (full, [one.id for one in written], MOST_AT_ONCE))
         outcomes: list[_Outcome] = []
         for step in _in_steps([_Pending(*row) for row in rows]):
-            outcomes += await self._carry_out_together(step)
+            outcomes += await self._carry_out_guarded(step)
         return term, outcomes
 
     async def _write(self, term: Term, outcomes: list[_Outcome]) -> int:
@@ -209,6 +210,17 @@ class TransactionalReceiver:
         if not self._full:
             return None
         return max(min(at for at, _ in self._full.values()) - asyncio.get_running_loop().time(), 0.0)
+
+    async def _carry_out_guarded(self, step: list[_Pending]) -> list[_Outcome]:
+        """Return the outcomes of orders; one that cannot be read or answered is refused, and holds up no other."""
+        try:
+            return await self._carry_out_together(step)
+        except StoreError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - written_error logs what nobody expected
+            if len(step) == 1:
+                return [_refused(step[0], written_error(exc))]
+        return [outcome for pending in step for outcome in await self._carry_out_guarded([pending])]
 
     async def _carry_out_together(self, step: list[_Pending]) -> list[_Outcome]:
         """Return the outcomes of orders, without those that have to wait."""
@@ -300,7 +312,10 @@ def _in_steps(pending: list[_Pending]) -> Iterator[list[_Pending]]:
 
 def _call_of(pending: _Pending) -> _Call:
     """Return the call of KernelApi that an order is. The kernel must not wait: it would hold up other orders."""
-    arguments: dict[str, Any] = msgspec.json.decode(pending.arguments)
+    try:
+        arguments: dict[str, Any] = msgspec.json.decode(pending.arguments)
+    except (msgspec.MsgspecError, RecursionError) as exc:  # such as of the number 1e400, which the server accepts
+        raise GnomonError(f"the arguments of the order cannot be read: {exc}") from exc
     arguments["actor"] = actor_of(arguments.get("actor"), pending.placed_by)
     if pending.call == "trigger":
         arguments = {"resume": False, "when_full": "wait"} | arguments | {"job_id": pending.job_id}

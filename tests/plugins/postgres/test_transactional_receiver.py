@@ -209,6 +209,29 @@ async def test_an_order_that_is_refused_does_not_hold_up_the_others(
     assert states == ["done"] * 7 + ["refused"] + ["done"] * 42
 
 
+UNREADABLE = ('{"labels": {"a": 1e400}}', '{"actor": "\\ud800"}', '{"kwargs": ' + '{"a": ' * 3000 + "1" + "}" * 3001)
+"""What a column of the type json accepts, and no kernel can read."""
+
+
+async def test_an_order_that_nobody_can_read_is_refused_and_does_not_hold_up_the_others(
+    application: Connection, kernel: Kernel, receiver: TransactionalReceiver
+) -> None:
+    insert = "INSERT INTO gnomon.transactional_orders (id, call, job_id, arguments) VALUES (%s, 'trigger', 'greet', %s)"
+    for number, arguments in enumerate(UNREADABLE):
+        await application.execute(insert, (f"odd {number}", arguments))
+    placed = await gnomon_postgres.trigger(application, "greet")
+    await application.commit()
+
+    with capture_logs():
+        assert await receiver.carry_out_some() == len(UNREADABLE) + 1
+
+    for number in range(len(UNREADABLE)):
+        found = await gnomon_postgres.order_outcome(application, f"odd {number}")
+        assert found is not None
+        assert (found.state, "cannot be read" in (found.problem or "")) == ("refused", True)
+    assert (await outcome_of(application, placed)).state == "done"
+
+
 async def test_orders_of_a_transaction_are_carried_out_one_after_the_other(
     application: Connection, kernel: Kernel, receiver: TransactionalReceiver
 ) -> None:
