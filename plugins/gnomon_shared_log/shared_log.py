@@ -22,7 +22,7 @@ from gnomon.backoff import Backoff
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.records import Checkpoint, LogHolder, StoreHealth
-from gnomon.errors import StoreError, StoreInUseError, StoreUnavailableError
+from gnomon.errors import RolledBackError, StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.logs import get_logger
 from gnomon.ports import OrderChannel, Store
 from gnomon_shared_log import kept_ends, takeover
@@ -147,7 +147,8 @@ class SharedLog(Store, Generic[B]):
         await self._prepare()
         self._spool = await open_spool(self._spool_path, self._log.codec, self._lease.cut_off)
         self._held.push_async_callback(self._spool.close)
-        await self._spool.belongs_to(log_id)
+        await self._expect_known_log(log_id)
+        await self._spool.belongs_to(log_id, self._log.name)
         settings = self._settings
         writer = SpoolingWriter(self._log, self._lease, self._spool, settings.limits, settings.file_rest_s)
         if (lost := await writer.find_loss()) is not None:
@@ -160,6 +161,19 @@ class SharedLog(Store, Generic[B]):
         start_task(writer.drain(), self._held)
         start_task(writer.file_views(), self._held)
         self._held.push_async_callback(writer.finish)  # the first to be called, while everything is still running
+
+    async def _expect_known_log(self, log_id: str) -> None:
+        """Raise RolledBackError where another log has been in the place of an empty one, as after a DROP DATABASE."""
+        newest, known = await self._spool.newest(), await self._spool.known_log()
+        if newest is None or known is None or known[0] == log_id or known[1] != self._log.name:
+            return
+        if await self._log.events.read_head():
+            return
+        raise RolledBackError(
+            f"{self._log.name} is empty, and had another log, with events up to {newest.position}: its database was "
+            "dropped and created again, or is another one by now; restore a backup, or rename the spool "
+            f"{self._spool.path} to begin a new log, in which runs may run again"
+        )
 
     async def _accept(self, lost: LostEventsError) -> None:
         """Go on without events that the database has lost; StoreError, unless a store can do that and is asked to."""

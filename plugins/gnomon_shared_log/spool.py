@@ -45,6 +45,7 @@ _SCHEMA = """
     CREATE TABLE executions (id TEXT PRIMARY KEY, number INTEGER NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
     CREATE TABLE log (id TEXT NOT NULL);
 """
+_PLACE = "ALTER TABLE log ADD COLUMN place TEXT NOT NULL DEFAULT ''"
 _NEWEST = "CREATE TABLE IF NOT EXISTS newest (body BLOB NOT NULL)"
 _ENDS = """
     CREATE TABLE IF NOT EXISTS ends (
@@ -114,9 +115,13 @@ class Spool(Generic[B]):
         if (connection := getattr(self, "_connection", None)) is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
-    async def belongs_to(self, log_id: str) -> None:
-        """Bind the spool to a log; raise StoreError if it contains events of another one."""
-        await self._do(lambda: self._belongs_to(log_id))
+    async def belongs_to(self, log_id: str, place: str) -> None:
+        """Bind the spool to a log and its place; raise StoreError if it contains events of another log."""
+        await self._do(lambda: self._belongs_to(log_id, place))
+
+    async def known_log(self) -> tuple[str, str] | None:
+        """Return the id of the log to which the spool is bound, and its place; empty where an older version did it."""
+        return await self._do(self._known_log)
 
     async def set_newest(self, event: EventIdentity) -> None:
         """Record the identity of the newest event that the server has acknowledged."""
@@ -164,12 +169,13 @@ class Spool(Generic[B]):
 
     async def set_aside(self) -> Path:
         """Rename the file, for inspection, and continue with an empty one."""
-        (log_id,) = await self._do(lambda: self._execute("SELECT id FROM log").fetchone())
+        known = await self.known_log()
         await self.close()
         aside = self.path.with_name(f"{self.path.name}.refused-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
         self.path.rename(aside)
         await self.open()
-        await self.belongs_to(log_id)
+        if known is not None:
+            await self.belongs_to(*known)
         return aside
 
     async def _do(self, work: Callable[[], T]) -> T:
@@ -214,6 +220,8 @@ class Spool(Generic[B]):
             self._connection.executescript(f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; {_SCHEMA} COMMIT;")
         self._execute(_NEWEST)
         self._execute(_ENDS)
+        if "place" not in {row[1] for row in self._execute("PRAGMA table_info(log)")}:
+            self._execute(_PLACE)
         self._dropped = 0
         self.entries, self.events, self.size = self._sums("1")
         self.oldest = self._oldest()
@@ -222,20 +230,26 @@ class Spool(Generic[B]):
         with suppress(AttributeError, sqlite3.Error), closing(self._connection):
             self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def _belongs_to(self, log_id: str) -> None:
-        known = self._execute("SELECT id FROM log").fetchone()
-        if known is not None and known[0] != log_id and self.entries:
+    def _known_log(self) -> tuple[str, str] | None:
+        found: tuple[str, str] | None = self._execute("SELECT id, place FROM log").fetchone()
+        return found
+
+    def _belongs_to(self, log_id: str, place: str) -> None:
+        known = self._known_log()
+        if known == (log_id, place):
+            return
+        is_other = known is not None and known[0] != log_id
+        if is_other and self.entries:
             raise StoreError(
                 f"the spool {self.path} holds {self.events} events of another log: set the configuration back to that "
                 "log and start once to write them there, or rename the file"
             )
-        if known is not None and known[0] == log_id:
-            return
         with self._connection:
             self._execute("BEGIN")
             self._execute("DELETE FROM log")
-            self._execute("DELETE FROM newest")
-            self._execute("INSERT INTO log (id) VALUES (?)", log_id)
+            if is_other:
+                self._execute("DELETE FROM newest")
+            self._execute("INSERT INTO log (id, place) VALUES (?, ?)", log_id, place)
 
     def _set_newest(self, event: EventIdentity) -> None:
         with self._connection:
@@ -300,14 +314,15 @@ class Spool(Generic[B]):
 
     def _start_over(self) -> None:
         """Replace the file, in which nothing waits, with an empty one."""
-        (log_id,) = self._execute("SELECT id FROM log").fetchone()
+        known = self._known_log()
         self._connection.rollback()
         for name in (f"{self.path.name}-wal", self.path.name):  # between the two steps it is an older, shorter spool
             self.path.with_name(name).unlink(missing_ok=True)
         with suppress(sqlite3.Error):  # it may fail to write back pages, which are not needed
             self._connection.close()
         self._open()
-        self._belongs_to(log_id)
+        if known is not None:
+            self._belongs_to(*known)
 
     def _sums(self, where: str, *parameters: object) -> tuple[int, int, int]:
         sums = f"SELECT count(*), total(events), total(length(body)) FROM entries WHERE {where}"  # noqa: S608 - ours

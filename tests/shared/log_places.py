@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import psycopg
+from pymongo import MongoClient
 
 from gnomon.ports import Store
 from gnomon_sqlite import SqliteStore
@@ -59,6 +60,16 @@ def make_database(server: LogServer, name: str) -> None:
     if isinstance(server, PostgresServer):
         with psycopg.connect(server.dsn(), autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}" STRATEGY file_copy')
+
+
+def drop_database(server: LogServer, name: str) -> None:
+    """Drop a database with everything in it, whoever uses it."""
+    if isinstance(server, PostgresServer):
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    else:
+        with MongoClient[Any](server.uri) as client:
+            client.drop_database(name)
 
 
 def place_on(server: LogServer, name: str, port: int | None = None) -> str:
