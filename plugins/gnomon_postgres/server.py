@@ -60,17 +60,17 @@ class Connection:
 
     async def fetch(self, statement: str, parameters: Parameters | None = None) -> list[Row]:
         """Execute a statement that returns rows, and return all of them."""
-        cursor = await self.link.execute(self.sql(statement), parameters, binary=True)
+        cursor = await self.link.execute(self.sql(statement, parameters), parameters, binary=True)
         return await cursor.fetchall()
 
     async def fetch_one(self, statement: str, parameters: Parameters | None = None) -> Row | None:
         """Execute a statement that returns rows, and return the first one, or None."""
-        cursor = await self.link.execute(self.sql(statement), parameters, binary=True)
+        cursor = await self.link.execute(self.sql(statement, parameters), parameters, binary=True)
         return await cursor.fetchone()
 
     async def execute(self, statement: str, parameters: Parameters | None = None) -> int:
         """Execute a statement, or several without parameters; return how many rows the last one has changed."""
-        return (await self.link.execute(self.sql(statement), parameters)).rowcount
+        return (await self.link.execute(self.sql(statement, parameters), parameters)).rowcount
 
     @asynccontextmanager
     async def transaction(self, mode: str = "") -> AsyncIterator[None]:
@@ -90,9 +90,10 @@ class Connection:
                     await self.link.execute("ROLLBACK")
             raise  # a connection in any other state is closed, which ends the transaction, too
 
-    def sql(self, statement: str) -> str:
-        """Return a statement with the name of the schema."""
-        return statement.replace("{schema}", self._schema)
+    def sql(self, statement: str, parameters: Parameters | None = None) -> str:
+        """Return a statement with the name of the schema, in which a `%` is doubled where the driver wants that."""
+        schema = self._schema if parameters is None else self._schema.replace("%", "%%")
+        return statement.replace("{schema}", schema)
 
 
 class _Pool:

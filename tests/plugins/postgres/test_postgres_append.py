@@ -33,7 +33,7 @@ def runs(number: int, after: int = 0) -> list[Event]:
 
 @pytest.fixture
 async def server(dsn: str) -> AsyncIterator[Server]:
-    server = Server(dsn, 'a schema; with "odd" name', timeout=30.0)
+    server = Server(dsn, 'a schema; with "odd" name, 100 %s', timeout=30.0)
     await server.connect()
     await migrations.prepare(server)
     yield server

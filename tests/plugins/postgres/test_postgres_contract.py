@@ -17,6 +17,8 @@ PATIENCE = timedelta(seconds=30)
 
 
 class TestPostgresStore(StoreContract):
+    schema = "gnomon"
+
     @pytest.fixture
     def address(self, dsn: str) -> str:
         return dsn
@@ -31,10 +33,12 @@ class TestPostgresStore(StoreContract):
         return self._new()
 
     def _new(self) -> PostgresStore:
-        return PostgresStore(self._dsn, spool=self._spool, timeout=PATIENCE, lease=2 * PATIENCE)
+        return PostgresStore(self._dsn, self.schema, spool=self._spool, timeout=PATIENCE, lease=2 * PATIENCE)
 
 
 class TestPostgresStoreThroughPgBouncer(TestPostgresStore):
+    schema = 'a schema; with an "odd" name, 100 %s'
+
     @pytest.fixture
     def address(self, pooled_dsn: str) -> str:
         return pooled_dsn
