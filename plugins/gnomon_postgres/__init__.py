@@ -4,27 +4,29 @@ Requires the extra `postgres`. The functions for orders in the transactions of a
 application's own driver.
 """
 
+from __future__ import annotations
+
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from gnomon_postgres.placed_orders import OrderOutcome, PlacedOrder
-from gnomon_postgres.transactional_orders import (
-    add_job,
-    add_job_sync,
-    cancel,
-    cancel_sync,
-    order_outcome,
-    order_outcome_sync,
-    remove_job,
-    remove_job_sync,
-    trigger,
-    trigger_many,
-    trigger_many_sync,
-    trigger_sync,
-)
-
 if TYPE_CHECKING:
+    from gnomon_postgres.placed_orders import OrderOutcome, PlacedOrder
     from gnomon_postgres.plugin import PostgresPlugin
     from gnomon_postgres.store import PostgresStore
+    from gnomon_postgres.transactional_orders import (
+        add_job,
+        add_job_sync,
+        cancel,
+        cancel_sync,
+        order_outcome,
+        order_outcome_sync,
+        remove_job,
+        remove_job_sync,
+        trigger,
+        trigger_many,
+        trigger_many_sync,
+        trigger_sync,
+    )
 
 __all__ = [
     "OrderOutcome",
@@ -45,15 +47,16 @@ __all__ = [
     "trigger_sync",
 ]
 
+_HOMES = {
+    "OrderOutcome": "placed_orders",
+    "PlacedOrder": "placed_orders",
+    "PostgresPlugin": "plugin",
+    "PostgresStore": "store",
+}
+
 
 def __getattr__(name: str) -> Any:
-    """Import the plugin and the store when they are used: they need psycopg, which an application may not have."""
-    if name == "PostgresPlugin":
-        from gnomon_postgres.plugin import PostgresPlugin
-
-        return PostgresPlugin
-    if name == "PostgresStore":
-        from gnomon_postgres.store import PostgresStore
-
-        return PostgresStore
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Imported on first use: `gnomon --help` imports the command, and an application may not have psycopg.
+    if name not in __all__:
+        raise AttributeError(f"module 'gnomon_postgres' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"gnomon_postgres.{_HOMES.get(name, 'transactional_orders')}"), name)

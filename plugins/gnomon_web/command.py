@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -74,6 +73,7 @@ def revoke(ctx: click.Context, link_id: str, url: str | None) -> None:
 
 def _ask(url: str | None, call: Callable[[Client], Coroutine[Any, Any, T]]) -> T:
     """Return the answer of the server at an address."""
+    import asyncio
     import os
 
     from gnomon.cli.access.remote import TOKEN_VARIABLE

@@ -33,10 +33,12 @@ PROGRAMS = {
     "followers": "--seconds 1 --rate 20 --viewers 1 --singles 2 --rounds 1 --mongo 0",
     "work_queue": "--tasks 20 --callers 4 --pairs 1",
     "celery_runs": "--runs 50 --rate 20 --seconds 1 --tasks 20 --pairs 1 --concurrency 1",
+    "postgres_lists": "--executions 400 --requests 2",
+    "postgres_retention": "--events 3000 --days 3",
     "postgres_peers": "--tasks 50 --paced 10 --rounds 1",
 }
 
-ON_POSTGRES = {"postgres_peers"}
+ON_POSTGRES = {name for name in PROGRAMS if name.startswith("postgres")}
 IN_CHROMIUM = {"dashboard", "live_page"}
 
 

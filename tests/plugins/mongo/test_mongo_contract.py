@@ -10,9 +10,9 @@ import pytest
 
 from gnomon.ports import Store
 from gnomon.testing.contracts import StoreContract
-from gnomon_mongo import MongoStore, retention
+from gnomon_mongo import MongoStore
 from gnomon_mongo.drivers import Driver
-from gnomon_shared_log import spooling_writer
+from gnomon_shared_log import pace, spooling_writer
 
 PATIENCE = timedelta(seconds=30)
 """What the contract asks for in one call takes the test's server a second or more where the machine is busy."""
@@ -21,9 +21,9 @@ PATIENCE = timedelta(seconds=30)
 @pytest.fixture(autouse=True)
 def deletions_are_not_spaced_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drop what has tests of its own: small steps, long pauses, and ten seconds of rest after slow appends."""
-    monkeypatch.setattr(retention, "PAUSE_RATIO", 0.0)
-    monkeypatch.setattr(retention, "STEP_S", 60.0)
-    monkeypatch.setattr(retention, "RECHECK_S", 0.02)
+    monkeypatch.setattr(pace, "PAUSE_RATIO", 0.0)
+    monkeypatch.setattr(pace, "STEP_S", 60.0)
+    monkeypatch.setattr(pace, "RECHECK_S", 0.02)
     monkeypatch.setattr(spooling_writer, "SLOW_MEMORY_S", 0.0)
 
 

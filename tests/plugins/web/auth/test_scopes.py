@@ -158,6 +158,7 @@ def test_every_route_of_ours_is_checked_or_about_the_server(gnomon_kernel: Calla
 
     about_the_server = {
         "GET /metrics",
+        "GET /scheduler/audit",
         "GET /scheduler/kernels",
         "GET /scheduler/workers",
         "GET /sessions",
