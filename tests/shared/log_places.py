@@ -63,7 +63,7 @@ def make_database(server: LogServer, name: str) -> None:
 
 
 def drop_database(server: LogServer, name: str) -> None:
-    """Drop a database with everything in it, whoever uses it."""
+    """Drop a database with everything in it, also while it is in use."""
     if isinstance(server, PostgresServer):
         with psycopg.connect(server.dsn(), autocommit=True) as connection:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

@@ -1,4 +1,4 @@
-"""A database that is dropped and created again: what the spool knows of the log keeps a kernel from beginning anew."""
+"""A database that is dropped and created again: a kernel whose spool knows the log does not begin a new one."""
 
 from __future__ import annotations
 
