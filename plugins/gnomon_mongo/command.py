@@ -5,16 +5,23 @@ from __future__ import annotations
 import re
 from datetime import timedelta, timezone, tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from gnomon.cli.input.options import config_option
 from gnomon.cli.output.console import echo
-from gnomon_shared_log.command_output import SHOWN, find_server_store, print_comparison, print_statistics
+from gnomon_shared_log.server_commands import (
+    SHOWN,
+    Comparison,
+    compare_views,
+    describe_spool,
+    find_server_store,
+    print_comparison,
+    rebuild_views,
+)
 
 if TYPE_CHECKING:
-    from gnomon.domain.records import ExecutionCounts
     from gnomon_mongo.history_import import ImportReport
     from gnomon_mongo.rejected_documents import Rejected
     from gnomon_mongo.store import MongoStore
@@ -38,13 +45,13 @@ def verify(ctx: click.Context, config: Path | None) -> None:
     """
     import asyncio
 
-    found = asyncio.run(_verify(_store(ctx, config)))
-    if found.foreign:
+    found, foreign = asyncio.run(_verify(_store(ctx, config)))
+    if foreign:
         from gnomon_mongo.foreign_documents import describe
 
-        echo(f"{describe(found.foreign)}\n", err=True)
-    print_comparison(found.statistics, found.different, found.unproved, "mongo")
-    if found.different or found.unproved:
+        echo(f"{describe(foreign)}\n", err=True)
+    print_comparison(found, "mongo")
+    if not found.is_right:
         ctx.exit(1)
 
 
@@ -112,22 +119,11 @@ def rebuild(ctx: click.Context, config: Path | None) -> None:
     Deletes the views of runs, jobs and operators' actions first; the events are not changed. Refused while a kernel
     writes. If it is interrupted, the next start completes it.
     """
-    import asyncio
-
-    folded, statistics = asyncio.run(_rebuild(_store(ctx, config)))
-    print_statistics(statistics)
-    echo(f"\n{folded:,} events folded into {sum(job.total for job in statistics):,} runs", err=True)
+    rebuild_views(_store(ctx, config))
 
 
 async def _spooled(store: MongoStore) -> tuple[str, list[Rejected]]:
-    from gnomon.errors import StoreInUseError
-
-    try:
-        events, size = await store.spooled()
-        waiting = f"{events:,} events wait in the spool, {size:,} bytes"
-    except StoreInUseError:
-        waiting = "a kernel uses the spool: its health shows how many events wait"
-    return waiting, await store.rejected()
+    return await describe_spool(store), await store.rejected()
 
 
 async def _retry(store: MongoStore) -> None:
@@ -138,24 +134,10 @@ async def _retry(store: MongoStore) -> None:
         await store.close()
 
 
-class Verified(NamedTuple):
-    """The result of a comparison: runs by id, and documents of other programs by collection."""
-
-    different: list[str]
-    unproved: list[str]
-    foreign: dict[str, int]
-    statistics: list[ExecutionCounts]
-
-
-async def _verify(store: MongoStore) -> Verified:
+async def _verify(store: MongoStore) -> tuple[Comparison, dict[str, int]]:
     await store.open(read_only=True)
     try:
-        return Verified(
-            await store.differences(),
-            await store.without_events(),
-            await store.foreign_documents(),
-            await store.statistics(),
-        )
+        return await compare_views(store), await store.foreign_documents()
     finally:
         await store.close()
 
@@ -179,11 +161,6 @@ def _zone(text: str) -> tzinfo:
 async def _import(store: MongoStore, zone: tzinfo, *, is_trial: bool) -> ImportReport:
     async with store:
         return await store.import_history(zone, is_trial=is_trial)
-
-
-async def _rebuild(store: MongoStore) -> tuple[int, list[ExecutionCounts]]:
-    async with store:
-        return await store.rebuild(), await store.statistics()
 
 
 def _store(ctx: click.Context, named: Path | None) -> MongoStore:

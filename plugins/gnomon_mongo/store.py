@@ -80,7 +80,6 @@ class MongoStore(SharedLog[WriteBatch]):
     # --- lifetime ---
 
     async def try_connection(self) -> str:
-        """Connect as opening would, without changing anything; return a description, or raise StoreError."""
         self._spool.check_folder()
         try:
             await self._server.connect()
@@ -144,13 +143,11 @@ class MongoStore(SharedLog[WriteBatch]):
         return pruned
 
     async def prune_progress(self, before: datetime) -> int:
-        """Delete the progress events of executions that ended before that moment; return how many events."""
         writer = self._open_writer()
         await self._view_server()
         return await retention.prune_progress(self._server, before, self._pace(writer))
 
     async def rebuild(self) -> int:
-        """Rebuild all views from the events, which no kernel may write meanwhile; return the number of events."""
         self._open_writer()
         return await projection.rebuild(await self._view_server())
 
@@ -232,7 +229,6 @@ class MongoStore(SharedLog[WriteBatch]):
         return await statistics(await self._view_server(), job_id)
 
     async def without_events(self) -> list[str]:
-        """Return the executions of which the log has no event; there should be none."""
         return [execution_id async for execution_id in projection.without_events(await self._view_server())]
 
     async def foreign_documents(self) -> dict[str, int]:
@@ -240,7 +236,6 @@ class MongoStore(SharedLog[WriteBatch]):
         return await count_foreign(await self._view_server())
 
     async def differences(self) -> list[str]:
-        """Return the executions whose view differs from their events; there should be none."""
         return await projection.confirmed_differences(await self._view_server())
 
     def _complete_server(self) -> Server:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from gnomon.cli.input.options import config_option
 from gnomon.cli.output.console import echo
-from gnomon_shared_log.command_output import find_server_store, print_comparison, print_statistics
+from gnomon_shared_log.server_commands import (
+    Comparison,
+    compare_views,
+    describe_spool,
+    find_server_store,
+    print_comparison,
+    rebuild_views,
+)
 
 if TYPE_CHECKING:
-    from gnomon.domain.records import ExecutionCounts
     from gnomon_postgres.store import PostgresStore
 
 
@@ -33,8 +39,8 @@ def verify(ctx: click.Context, config: Path | None) -> None:
     import asyncio
 
     found = asyncio.run(_verify(_store(ctx, config)))
-    print_comparison(found.statistics, found.different, found.unproved, "postgres")
-    if found.different or found.unproved:
+    print_comparison(found, "postgres")
+    if not found.is_right:
         ctx.exit(1)
 
 
@@ -47,11 +53,7 @@ def rebuild(ctx: click.Context, config: Path | None) -> None:
     Deletes the views of runs, jobs and operators' actions first; the events are not changed. Refused while a kernel
     writes. If it is interrupted, the next start completes it.
     """
-    import asyncio
-
-    folded, statistics = asyncio.run(_rebuild(_store(ctx, config)))
-    print_statistics(statistics)
-    echo(f"\n{folded:,} events folded into {sum(job.total for job in statistics):,} runs", err=True)
+    rebuild_views(_store(ctx, config))
 
 
 @command.command("spool")
@@ -64,38 +66,15 @@ def spool(ctx: click.Context, config: Path | None) -> None:
     """
     import asyncio
 
-    echo(asyncio.run(_spooled(_store(ctx, config))))
+    echo(asyncio.run(describe_spool(_store(ctx, config))))
 
 
-class Verified(NamedTuple):
-    """The result of a comparison: runs by id."""
-
-    different: list[str]
-    unproved: list[str]
-    statistics: list[ExecutionCounts]
-
-
-async def _verify(store: PostgresStore) -> Verified:
+async def _verify(store: PostgresStore) -> Comparison:
     await store.open(read_only=True)
     try:
-        return Verified(await store.differences(), await store.without_events(), await store.statistics())
+        return await compare_views(store)
     finally:
         await store.close()
-
-
-async def _rebuild(store: PostgresStore) -> tuple[int, list[ExecutionCounts]]:
-    async with store:
-        return await store.rebuild(), await store.statistics()
-
-
-async def _spooled(store: PostgresStore) -> str:
-    from gnomon.errors import StoreInUseError
-
-    try:
-        events, size = await store.spooled()
-    except StoreInUseError:
-        return "a kernel uses the spool: its health shows how many events wait"
-    return f"{events:,} events wait in the spool, {size:,} bytes"
 
 
 def _store(ctx: click.Context, named: Path | None) -> PostgresStore:

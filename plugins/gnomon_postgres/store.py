@@ -119,7 +119,6 @@ class PostgresStore(SharedLog[WriteBatch]):
         return await count_pending(self._server)
 
     async def try_connection(self) -> str:
-        """Connect as opening would, without changing anything; return a description, or raise StoreError."""
         Spool(self._spool_path, self._log.codec).check_folder()
         async with self._server.borrowed() as server:
             return await connection_check.check_connection(server)
@@ -152,24 +151,19 @@ class PostgresStore(SharedLog[WriteBatch]):
         """Delete what ended before that moment; partitions that are over less than `spare` later go as a whole then."""
         writer = self._open_writer()
         await self._filed_server()
-        where, pace, forget = (
-            (self._server, self._tables.events.partitions),
-            self._pace(writer),
-            self._tables.events.forget,
-        )
+        where, forget = (self._server, self._tables.events.partitions), self._tables.events.forget
+        pace = self._pace(writer)
         pruned = await retention.prune(*where, before, pace, forget, spare)
         await retention.prune_kernels(*where, await find_deletable(self, before), pace, forget)
         await retention.prune_jobs(*where, before, pace, forget)
         return pruned
 
     async def prune_progress(self, before: datetime) -> int:
-        """Delete the progress events of executions that ended before that moment; return how many events."""
         writer = self._open_writer()
         server = await self._filed_server()
         return await prune_progress(server, self._tables.events.partitions, before, self._pace(writer))
 
     async def rebuild(self) -> int:
-        """Rebuild all views from the events, which no kernel may write meanwhile; return the number of events."""
         self._open_writer()
         return await projection.rebuild(await self._filed_server(), self._tables.events.partitions)
 
@@ -250,11 +244,9 @@ class PostgresStore(SharedLog[WriteBatch]):
         return await statistics(await self._filed_server(), job_id)
 
     async def differences(self) -> list[str]:
-        """Return the executions whose view differs from their events; there should be none."""
         return await view_proof.differences(await self._filed_server())
 
     async def without_events(self) -> list[str]:
-        """Return the executions of which the log has no event; there should be none."""
         return await view_proof.without_events(await self._filed_server())
 
     async def _filed_server(self) -> Server:

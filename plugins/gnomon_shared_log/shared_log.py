@@ -14,14 +14,14 @@ import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Generic, NamedTuple
 
 from gnomon.backoff import Backoff
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
-from gnomon.domain.records import Checkpoint, LogHolder, StoreHealth
+from gnomon.domain.records import Checkpoint, ExecutionCounts, LogHolder, StoreHealth
 from gnomon.errors import RolledBackError, StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.logs import get_logger
 from gnomon.ports import OrderChannel, Store
@@ -93,6 +93,30 @@ class SharedLog(Store, Generic[B]):
     @abstractmethod
     async def _complete(self) -> LogEnd:
         """Fold what an earlier kernel has not filed; return where the log ends. Nobody writes to it meanwhile."""
+
+    @abstractmethod
+    async def try_connection(self) -> str:
+        """Connect as opening would, without changing anything; return a description, or raise StoreError."""
+
+    @abstractmethod
+    async def statistics(self, job_id: str | None = None) -> list[ExecutionCounts]:
+        """Count the executions of one job, or of each job, by their views."""
+
+    @abstractmethod
+    async def differences(self) -> list[str]:
+        """Return the executions whose view differs from their events; there should be none."""
+
+    @abstractmethod
+    async def without_events(self) -> list[str]:
+        """Return the executions of which the log has no event; there should be none."""
+
+    @abstractmethod
+    async def rebuild(self) -> int:
+        """Rebuild all views from the events, which no kernel may write meanwhile; return the number of events."""
+
+    @abstractmethod
+    async def prune_progress(self, before: datetime) -> int:
+        """Delete the progress events of executions that ended before that moment; return how many events."""
 
     # --- lifetime ---
 
