@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, Protocol
 
-from gnomon.audits import AuditReport
+from gnomon.domain.audits import AuditReport
 from gnomon.domain.events import Event, RecordedFact
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, LogLine
 from gnomon.domain.run_difference import LoggedAct, RunDifference

@@ -16,8 +16,8 @@ from gnomon.analysis.followed_times import followers, judge_followers, upstream_
 from gnomon.analysis.holds import present_hold
 from gnomon.analysis.reconciliation import FireReconciler, Span
 from gnomon.analysis.schedule_history import ScheduleHistory, read_history
-from gnomon.audits import AuditReport, Finding, JobAudit, OpenFires, Unproved
 from gnomon.domain import events
+from gnomon.domain.audits import AuditReport, Finding, JobAudit, OpenFires, Unproved
 from gnomon.domain.events import Event
 from gnomon.errors import JobError, UnknownJobError
 from gnomon.ports import Store

@@ -11,7 +11,7 @@ import msgspec
 from gnomon.analysis.fire_outcomes import FireOutcome, find_outcome, pruned_until, read_outcome
 from gnomon.analysis.reconciliation import MOST_FINDINGS, Span
 from gnomon.analysis.schedule_history import Schedule, ScheduleHistory
-from gnomon.audits import Finding, JobAudit, OpenFires, Unproved
+from gnomon.domain.audits import Finding, JobAudit, OpenFires, Unproved
 from gnomon.ports import Store
 from gnomon.scheduling.nominal_times import AnchoredSchedule, NominalTimes
 from gnomon.stores.reading import read_log

@@ -9,7 +9,7 @@ import msgspec
 
 from gnomon.analysis.fire_outcomes import EVER, FireOutcome, Watermark
 from gnomon.analysis.schedule_history import Schedule, ScheduleHistory
-from gnomon.audits import Finding, JobAudit, OpenFires, Openness, Problem, Unproved
+from gnomon.domain.audits import Finding, JobAudit, OpenFires, Openness, Problem, Unproved
 from gnomon.domain.events import Missed
 from gnomon.domain.execution import execution_id
 from gnomon.durations import MICROSECOND

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from gnomon.audits import AuditReport
 from gnomon.client.session import Session, segment
+from gnomon.domain.audits import AuditReport
 from gnomon.domain.parameter_checks import checked_methods
 from gnomon.domain.run_difference import LoggedAct, RunDifference
 from gnomon.explanations import Explanation

@@ -14,7 +14,7 @@ from gnomon.analysis.explain import explain, explain_run
 from gnomon.analysis.job_changes import definition_changes
 from gnomon.analysis.run_difference import compare_run
 from gnomon.api import KernelApi
-from gnomon.audits import AuditReport
+from gnomon.domain.audits import AuditReport
 from gnomon.domain.estimates import TYPICAL_RUNS, Timing, timing
 from gnomon.domain.events import Event, job_stream
 from gnomon.domain.execution import Execution

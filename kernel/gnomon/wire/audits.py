@@ -1,4 +1,4 @@
-"""Audits of the log on the wire: those of `gnomon.audits`, with their verdict."""
+"""Audits of the log on the wire: those of `gnomon.domain.audits`, with their verdict."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Self
 
 import msgspec
 
-from gnomon.audits import AuditReport, JobAudit
+from gnomon.domain.audits import AuditReport, JobAudit
 from gnomon.domain.rollback import Rollback
 
 

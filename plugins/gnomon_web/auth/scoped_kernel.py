@@ -14,7 +14,7 @@ import msgspec
 
 from gnomon import Event, Execution, GnomonError, KernelApi, LogLine, UnknownExecutionError, UnknownJobError
 from gnomon.api import JobOrdered, JobView, LiveRun, Triggered
-from gnomon.audits import AuditReport
+from gnomon.domain.audits import AuditReport
 from gnomon.domain.body_sample import BodySample
 from gnomon.domain.bulk_acts import MOST_AT_ONCE, MOST_MATCHED, ActOutcome, JobSelection, RunSelection
 from gnomon.domain.estimates import Timing

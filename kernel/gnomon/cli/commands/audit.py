@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
-    from gnomon.audits import AuditReport, JobAudit
+    from gnomon.domain.audits import AuditReport, JobAudit
     from gnomon.ports import Store
 
 
