@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from gnomon.domain.run_sorting import RunSort, SortKey
+from gnomon.domain.run_sorting import RunSort
+from gnomon.stores.list_filters import SORT_COLUMNS
 from gnomon.stores.page_cursor import Cursor
 from gnomon_postgres.list_conditions import Condition
 from gnomon_postgres.view_tables import shown
-
-COLUMNS: dict[SortKey, str] = {
-    "job": "job_id",
-    "status": "status",
-    "duration": "duration",
-    "late": "late",
-    "progress": "progress",
-    "by": "actor",
-}
-"""What rows are sorted by. No row of a finished run has a progress."""
 
 
 class ListOrder:
@@ -23,7 +14,7 @@ class ListOrder:
 
     def __init__(self, sort: RunSort) -> None:
         self._sort = sort
-        self._column = COLUMNS.get(sort.key)
+        self._column = SORT_COLUMNS.get(sort.key)
 
     @property
     def is_by_time(self) -> bool:
