@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fault_runs import IS_LONG
+from full_disks import fill
 from log_checker import check_log
 
-MIB = 1024 * 1024
 CONFIG = """
 [kernel]
 drain = "200ms"
@@ -35,17 +34,6 @@ def disk(request: pytest.FixtureRequest, mounted: Callable[..., Path], tmp_path:
     (tmp_path / "disk_jobs.py").write_text("async def tick(text):\n    return text\n")
     (tmp_path / "gnomon.toml").write_text(CONFIG.format(folder=folder, text="x" * 1000))
     return folder
-
-
-def fill(folder: Path) -> Path:
-    """Write a file until the disk has no byte left."""
-    filler = folder / "filler"
-    with filler.open("ab", buffering=0) as file:
-        for size in (MIB // 4, 4096, 512, 1):
-            with suppress(OSError):
-                while True:
-                    file.write(b"\0" * size)
-    return filler
 
 
 @pytest.mark.timeout(300)

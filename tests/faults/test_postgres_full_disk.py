@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from full_disks import fill
 from gnomon.testing.log_checks import check_store
 from gnomon_postgres import PostgresStore
 from gnomon_process import Gnomon
@@ -17,7 +17,6 @@ from log_checker import check_events, read_postgres_events
 from log_places import config_section
 from postgres_servers import PostgresServer, find_postgres, make_folder, other_user
 
-MIB = 1024 * 1024
 SIZE_MIB = 96
 JOBS = """
 [kernel]
@@ -41,17 +40,6 @@ def server(mounted: Callable[..., Path]) -> Iterator[PostgresServer]:
     server.start()
     yield server
     server.clean_up()
-
-
-def fill(folder: Path) -> Path:
-    """Write a file until the disk has no byte left."""
-    filler = folder / "filler"
-    with filler.open("ab", buffering=0) as file:
-        for size in (MIB // 4, 4096, 512, 1):
-            with suppress(OSError):
-                while True:
-                    file.write(b"\0" * size)
-    return filler
 
 
 @pytest.mark.timeout(300)

@@ -18,9 +18,8 @@ from contest_checks import check_notes
 from fault_runs import rounds, seed
 from gnomon.testing.log_checks import check_store
 from log_checker import check_events, read_postgres_events
-from log_contest import LEASE_S, PATIENCE, Contest, contest_of, kill
+from log_contest import LEASE_S, Contest, contest_of, kill
 from log_places import LogServer, server_of, store_of
-from servers import eventually
 
 ROUNDS = rounds(short=4, long=20)
 LATENCY_S = 0.05
@@ -58,12 +57,7 @@ async def test_three_kernels_lose_and_double_nothing_while_their_server_is_away(
             contender.proxy.delay_s = LATENCY_S
         for number in range(ROUNDS):
             await play_round(contest, server, number, chance)
-        await contest.ready()
-        head = await contest.head()
-        await eventually(lambda: all(contest.has_seen(one, head) for one in contest.contenders), PATIENCE)
-        for contender in contest.contenders:
-            contender.kill()
-        contest.notes.read()
+        await contest.end()
         async with store_of(contest.place, tmp_path / "spool.db") as store:
             log = await check_store(store)
         check_notes(log, contest.notes)

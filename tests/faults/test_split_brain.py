@@ -74,12 +74,7 @@ async def play(count: int, first: int, server: LogServer, folder: Path, chance: 
     """Play the rounds of one contest, check what is left, and return the take-overs that count."""
     async with contest_of(count, server, folder) as contest:
         measured = [await play_round(contest, first + number, chance) for number in range(ROUNDS)]
-        await contest.ready()
-        head = await contest.head()
-        await eventually(lambda: all(contest.has_seen(one, head) for one in contest.contenders), PATIENCE)
-        for contender in contest.contenders:
-            contender.kill()
-        contest.notes.read()
+        await contest.end()
         async with store_of(contest.place, folder / "s") as store:
             log = await check_store(store)  # no fire has two outcomes, no position is missing, each view is right
         check_notes(log, contest.notes)

@@ -194,6 +194,15 @@ class Contest:
         await self._observer.read()
         return self._observer.head
 
+    async def end(self) -> None:
+        """Wait until every viewer has seen the log up to its present end, and kill all contenders."""
+        await self.ready()
+        head = await self.head()
+        await eventually(lambda: all(self.has_seen(one, head) for one in self.contenders), PATIENCE)
+        for contender in self.contenders:
+            contender.kill()
+        self.notes.read()
+
 
 @asynccontextmanager
 async def contest_of(count: int, server: LogServer, folder: Path) -> AsyncIterator[Contest]:

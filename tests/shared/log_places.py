@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -34,6 +35,16 @@ def store_of(place: str, spool: Path, *, driver: str = "pymongo", **settings: An
 
         return PostgresStore(place, spool=spool, **settings)
     return SqliteStore(Path(place))
+
+
+def patient(spool: Path) -> dict[str, Any]:
+    """Return settings of a store that waits long for a slow answer, and not at all for a server that is not there."""
+    return {
+        "spool": spool,
+        "timeout": timedelta(seconds=45),
+        "patience": timedelta(0),
+        "lease": timedelta(seconds=50),
+    }
 
 
 @contextmanager

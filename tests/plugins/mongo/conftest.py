@@ -9,7 +9,6 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from pymongo.errors import OperationFailure
 from gnomon.errors import StoreError
 from gnomon_mongo import MongoStore
 from gnomon_mongo.drivers import Client, Driver, DriverName
+from log_places import patient
 from pymongo_sockets import hooks_for
 from servers import MongoServer, eventually, find_mongo
 
@@ -68,13 +68,7 @@ def driver(request: pytest.FixtureRequest) -> Driver:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> dict[str, Any]:
-    """Provide settings of a store that waits long for a slow answer, and not at all for a server that is not there."""
-    return {
-        "spool": tmp_path / "spool.db",
-        "timeout": timedelta(seconds=45),
-        "patience": timedelta(0),
-        "lease": timedelta(seconds=50),
-    }
+    return patient(tmp_path / "spool.db")
 
 
 @pytest.fixture

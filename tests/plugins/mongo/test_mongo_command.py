@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gnomon.domain import events
-from gnomon.testing.histories import NOON, append, extend, failed, job_added, running, succeeded
+from gnomon.testing.histories import append, succeeded
 from gnomon_mongo import MongoStore, projection, schema
 from gnomon_mongo.drivers import Driver
-
-Run = Callable[..., Awaitable[tuple[int, str]]]
+from store_commands import Run, caller, fill
 
 CONFIG = """
 [plugins.mongo]
@@ -36,25 +32,7 @@ def driver() -> Driver:
 async def gnomon(server_uri: str, database: Any, tmp_path: Path) -> Run:
     """Provide a function that calls `gnomon mongo ...` and returns its exit code and all that it said."""
     (tmp_path / "gnomon.toml").write_text(CONFIG.format(uri=server_uri, database=database.name), encoding="utf-8")
-
-    async def run(*arguments: str) -> tuple[int, str]:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gnomon.cli", "mongo", *arguments),
-            cwd=tmp_path,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        said, _ = await process.communicate()
-        assert process.returncode is not None
-        return process.returncode, said.decode()
-
-    return run
-
-
-async def fill(store: MongoStore) -> list[str]:
-    fine = extend(running("sync", NOON), events.Succeeded, execution_time=2.5)
-    batch = await append(store, job_added(), fine, failed("sync", NOON + timedelta(hours=1)), running("report"))
-    return list(dict.fromkeys(event.stream for event in batch if event.stream != "job:sync"))
+    return caller("mongo", tmp_path)
 
 
 async def test_verify_shows_the_numbers_of_each_job_beside_a_running_kernel(store: MongoStore, gnomon: Run) -> None:

@@ -20,8 +20,7 @@ from gnomon.domain.records import ExecutionQuery
 from gnomon.testing import check_log
 from gnomon_mongo import MongoStore, event_append
 from gnomon_mongo.drivers import Driver, DriverName
-from gnomon_shared_log import spooling_writer, view_filer
-from outage_events import keep, run
+from outage_events import keep, look_often, run
 
 Eventually = Callable[[Callable[[], Any]], Awaitable[None]]
 
@@ -35,11 +34,7 @@ def settings(settings: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def a_store_looks_often_and_closes_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Find a server that is back within moments, and wait half a second, not five, for one that is gone at the end."""
-    for module in (spooling_writer, view_filer):
-        monkeypatch.setattr(module, "LONGEST_PAUSE_S", 0.2)
-    monkeypatch.setattr(spooling_writer, "FINISH_LIMIT_S", 0.5)
-    monkeypatch.setattr("gnomon_shared_log.shared_log.RELEASE_LIMIT_S", 0.5)
+    look_often(monkeypatch)
 
 
 @pytest.fixture

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import timedelta
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from gnomon.domain import events
-from gnomon.testing.histories import NOON, append, extend, failed, job_added, running
 from gnomon_postgres import PostgresStore
 from log_places import config_section
-
-Run = Callable[..., Awaitable[tuple[int, str]]]
+from store_commands import Run, caller, fill
 
 
 @pytest.fixture
@@ -30,25 +25,7 @@ async def store(dsn: str, tmp_path: Path) -> AsyncIterator[PostgresStore]:
 def gnomon(dsn: str, tmp_path: Path) -> Run:
     """Provide a function that calls `gnomon postgres ...` and returns its exit code and all that it said."""
     (tmp_path / "gnomon.toml").write_text(config_section(dsn, tmp_path / "spool.db"), encoding="utf-8")
-
-    async def run(*arguments: str) -> tuple[int, str]:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "gnomon.cli", "postgres", *arguments),
-            cwd=tmp_path,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        said, _ = await process.communicate()
-        assert process.returncode is not None
-        return process.returncode, said.decode()
-
-    return run
-
-
-async def fill(store: PostgresStore) -> list[str]:
-    fine = extend(running("sync", NOON), events.Succeeded, execution_time=2.5)
-    batch = await append(store, job_added(), fine, failed("sync", NOON + timedelta(hours=1)), running("report"))
-    return list(dict.fromkeys(event.stream for event in batch if event.stream != "job:sync"))
+    return caller("postgres", tmp_path)
 
 
 async def test_verify_shows_the_numbers_of_each_job_beside_a_running_kernel(store: PostgresStore, gnomon: Run) -> None:

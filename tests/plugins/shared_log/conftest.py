@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 from gnomon_shared_log.server_log import ServerLog
 from gnomon_shared_log.shared_log import SharedLog
-from log_places import LogServer, make_database, place_on, server_of, store_of
+from log_places import LogServer, make_database, patient, place_on, server_of, store_of
 from pymongo_sockets import hooks_for
 
 pytest_collection_modifyitems, pytest_runtest_protocol, pytest_collection_finish = hooks_for(Path(__file__).parent)
@@ -41,13 +40,7 @@ def place(server: LogServer, database: str) -> str:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> dict[str, Any]:
-    """Provide settings of a store that waits long for a slow answer, and not at all for a server that is not there."""
-    return {
-        "spool": tmp_path / "spool.db",
-        "timeout": timedelta(seconds=45),
-        "patience": timedelta(0),
-        "lease": timedelta(seconds=50),
-    }
+    return patient(tmp_path / "spool.db")
 
 
 @pytest.fixture

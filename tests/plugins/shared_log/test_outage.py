@@ -22,11 +22,11 @@ from gnomon.errors import ConflictError, DeposedError, StoreError, StoreUnavaila
 from gnomon.testing import check_log
 from gnomon.testing.histories import NOON, SECOND, extend, job_added, job_states, numbered, scheduled
 from gnomon.testing.log_checks import check_store
-from gnomon_shared_log import spool, spooling_writer, view_filer
+from gnomon_shared_log import spool
 from gnomon_shared_log.shared_log import SharedLog
 from gnomon_shared_log.spool_limits import SpoolLimits
 from log_places import LogServer, make_database, place_on, server_of
-from outage_events import keep, run
+from outage_events import keep, look_often, run
 from servers import eventually
 
 MakeStore = Callable[..., SharedLog[Any]]
@@ -59,11 +59,7 @@ def settings(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def a_store_looks_often_and_closes_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Find a server that is back within moments, and wait half a second, not five, for one that is gone at the end."""
-    for module in (spooling_writer, view_filer):
-        monkeypatch.setattr(module, "LONGEST_PAUSE_S", 0.2)
-    monkeypatch.setattr(spooling_writer, "FINISH_LIMIT_S", 0.5)
-    monkeypatch.setattr("gnomon_shared_log.shared_log.RELEASE_LIMIT_S", 0.5)
+    look_often(monkeypatch)
 
 
 @pytest.fixture
@@ -187,10 +183,11 @@ async def test_opening_waits_for_a_server_that_comes_up_later(server: LogServer,
     server.kill()
     store = make_store()
 
-    opening = asyncio.ensure_future(store.open())
-    await asyncio.sleep(0.2)
-    await asyncio.to_thread(server.start)
-    await opening
+    with capture_logs() as lines:
+        opening = asyncio.ensure_future(store.open())
+        await eventually(lambda: any(line["event"].startswith("waiting for ") for line in lines))
+        await asyncio.to_thread(server.start)
+        await opening
 
     assert await store.head() == 0
     await store.close()
