@@ -91,7 +91,7 @@ def rebuild_views(store: SharedLog[Any]) -> None:
 
 
 async def describe_spool(store: SharedLog[Any]) -> str:
-    """Say how many events wait in the spool."""
+    """Return how many events wait in the spool, in words."""
     from gnomon.errors import StoreInUseError
 
     try:
