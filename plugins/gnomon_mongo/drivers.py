@@ -5,7 +5,9 @@ The rest of the plugin is written for the types of pymongo; motor has the same c
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+from contextlib import suppress
 from typing import Any, Literal, TypeAlias, cast
 
 from pymongo import AsyncMongoClient
@@ -20,6 +22,7 @@ Database: TypeAlias = AsyncDatabase[Document]
 Collection: TypeAlias = AsyncCollection[Document]
 
 DriverName = Literal["motor", "pymongo"]
+CLOSE_LIMIT_S = 5.0
 
 
 class Driver:
@@ -51,10 +54,15 @@ class Driver:
         return cast(Client, AsyncIOMotorClient(uri, **options))
 
     async def close(self, client: Client) -> None:
-        """Close a client: a plain call in motor, a coroutine in pymongo."""
+        """Close a client: a plain call in motor, a coroutine in pymongo, which is not waited for without end.
+
+        Where a call is cancelled twice while it looks for a server, pymongo 4.20 loses the lock that closing needs.
+        """
         closing: Any = client.close()
         if inspect.isawaitable(closing):
-            await closing
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_LIMIT_S):
+                    await closing
 
 
 async def aggregate(collection: Collection, pipeline: list[Document]) -> list[Document]:

@@ -18,7 +18,7 @@ from gnomon import Job, Kernel
 from gnomon.domain.execution import Execution
 from gnomon.domain.records import ExecutionQuery
 from gnomon.testing import check_log
-from gnomon_mongo import MongoStore, event_append
+from gnomon_mongo import MongoStore, drivers, event_append
 from gnomon_mongo.drivers import Driver, DriverName
 from outage_events import keep, look_often, run
 
@@ -45,6 +45,18 @@ async def store(daemon: Any, driver: Driver, settings: dict[str, Any]) -> AsyncI
     await store.open()
     yield store
     await store.close()
+
+
+@pytest.mark.parametrize("driver", ["pymongo"], indirect=True)
+async def test_a_store_closes_although_its_client_does_not(store: MongoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drivers, "CLOSE_LIMIT_S", 0.05)
+    client: Any = store._server._client
+    await client._topology._lock.acquire()  # as a call leaves it that was cancelled at the wrong moment
+
+    await store.close()
+
+    client._topology._lock.release()
+    await client.close()
 
 
 async def test_a_write_without_an_answer_is_written_once(
