@@ -21,7 +21,8 @@ from gnomon.domain import events, execution
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
-from gnomon_sqlite import SqliteStore, log_file
+from gnomon_sqlite import SqliteStore
+from gnomon_sqlite.file import log_file
 from measure import alternate, arguments, median, quartiles, ratios, report
 
 RUNS = 200

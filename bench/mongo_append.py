@@ -26,13 +26,14 @@ from gnomon.domain import execution
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.testing.histories import NOON, SECOND, numbered, succeeded
-from gnomon_mongo import MongoStore, operations
-from gnomon_mongo.documents import event_document, execution_document
+from gnomon_mongo import MongoStore
+from gnomon_mongo.documents.conversion import event_document, execution_document
+from gnomon_mongo.documents.write_batch import WriteBatch, identity
 from gnomon_mongo.drivers import Driver
-from gnomon_mongo.fence import set_term
+from gnomon_mongo.log import operations
+from gnomon_mongo.log.fence import set_term
 from gnomon_mongo.server import Server
-from gnomon_mongo.write_batch import WriteBatch, identity
-from gnomon_shared_log.lease_row import Term
+from gnomon_shared_log.ports.lease_row import Term
 from measure import arguments, quartiles, report, short
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "shared"))

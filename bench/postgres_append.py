@@ -22,12 +22,13 @@ from pathlib import Path
 
 from append import Batch, batches
 from gnomon.domain.codec import EventBatch
-from gnomon_postgres import event_reads, migrations
-from gnomon_postgres.event_append import EventAppend
-from gnomon_postgres.lease_row import PostgresLease
+from gnomon_postgres.log import event_reads
+from gnomon_postgres.log.event_append import EventAppend
+from gnomon_postgres.log.lease_table import PostgresLease
+from gnomon_postgres.schema import migrations
 from gnomon_postgres.server import Row, Server
 from gnomon_postgres.store import PostgresStore
-from gnomon_shared_log.lease_row import LeaseRow, Term
+from gnomon_shared_log.ports.lease_row import LeaseRow, Term
 from measure import alternate, arguments, median, quartiles, ratios, report
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "shared"))

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from gnomon import Execution
-from gnomon_postgres import migrations
-from gnomon_postgres.partitions import Partitions
-from gnomon_postgres.projection_writer import file_views, lock_log
+from gnomon_postgres.lists.statistics import statistics
+from gnomon_postgres.schema import migrations
+from gnomon_postgres.schema.partitions import Partitions
 from gnomon_postgres.server import Server
-from gnomon_postgres.statistics import statistics
 from gnomon_postgres.store import PostgresStore
-from gnomon_postgres.view_batch import ViewBatch
+from gnomon_postgres.views.projection_writer import file_views, lock_log
+from gnomon_postgres.views.view_batch import ViewBatch
 from gnomon_sqlite import SqliteStore
 from lists import JOBS, START, STEP, kinds, served
 from measure import arguments, report

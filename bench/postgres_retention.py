@@ -21,7 +21,8 @@ from typing import Any
 import runs
 from gnomon.stores.commit_rows import checksum_of
 from gnomon.testing.histories import append, succeeded
-from gnomon_postgres import event_reads, partitions
+from gnomon_postgres.log import event_reads
+from gnomon_postgres.schema import partitions
 from gnomon_postgres.server import Connection, Server
 from gnomon_postgres.store import PostgresStore
 from lists import JOBS

@@ -13,8 +13,9 @@ from typing import Any
 from gnomon import Event, Execution, Failed, Missed, Scheduled, Started, Store, Succeeded
 from gnomon.domain.execution import execution_id
 from gnomon.testing.histories import numbered
-from gnomon_sqlite import log_file, projection_writer
 from gnomon_sqlite.connection import transaction
+from gnomon_sqlite.file import log_file
+from gnomon_sqlite.views import projection_writer
 
 BATCH = 5_000
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gnomon_mongo.plugin import MongoPlugin
     from gnomon_mongo.store import MongoStore
-    from gnomon_shared_log.spool_limits import SpoolLimits
+    from gnomon_shared_log.writing.spool_limits import SpoolLimits
 
 __all__ = ["MongoPlugin", "MongoStore", "SpoolLimits"]
 
 _HOMES = {
     "MongoPlugin": "gnomon_mongo.plugin",
     "MongoStore": "gnomon_mongo.store",
-    "SpoolLimits": "gnomon_shared_log.spool_limits",
+    "SpoolLimits": "gnomon_shared_log.writing.spool_limits",
 }
 
 

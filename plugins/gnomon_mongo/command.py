@@ -22,8 +22,8 @@ from gnomon_shared_log.server_commands import (
 )
 
 if TYPE_CHECKING:
-    from gnomon_mongo.history_import import ImportReport
-    from gnomon_mongo.rejected_documents import Rejected
+    from gnomon_mongo.documents.rejected_documents import Rejected
+    from gnomon_mongo.history_import.history_import import ImportReport
     from gnomon_mongo.store import MongoStore
 
 OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)?")
@@ -47,7 +47,7 @@ def verify(ctx: click.Context, config: Path | None) -> None:
 
     found, foreign = asyncio.run(_verify(_store(ctx, config)))
     if foreign:
-        from gnomon_mongo.foreign_documents import describe
+        from gnomon_mongo.documents.foreign_documents import describe
 
         echo(f"{describe(foreign)}\n", err=True)
     print_comparison(found, "mongo")
@@ -77,7 +77,7 @@ def import_(ctx: click.Context, config: Path | None, zone: str, dry_run: bool) -
     import asyncio
 
     report = asyncio.run(_import(_store(ctx, config), _zone(zone), is_trial=dry_run))
-    from gnomon_mongo.import_report import report_lines
+    from gnomon_mongo.history_import.import_report import report_lines
 
     for line in report_lines(report, zone, is_trial=dry_run):
         echo(line)

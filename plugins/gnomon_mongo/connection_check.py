@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from gnomon_mongo import operations, schema
+from gnomon_mongo import schema
+from gnomon_mongo.documents.foreign_documents import count_foreign, describe
 from gnomon_mongo.drivers import Document
-from gnomon_mongo.foreign_documents import count_foreign, describe
+from gnomon_mongo.log import operations
 from gnomon_mongo.server import Server
 
 

@@ -10,9 +10,11 @@ from pymongo.errors import DuplicateKeyError
 
 from gnomon.errors import NoLogError, StoreError
 from gnomon.logs import get_logger
-from gnomon_mongo import list_fields, projection, schema
+from gnomon_mongo import schema
+from gnomon_mongo.documents import list_fields
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.server import Server
+from gnomon_mongo.views import projection
 
 log = get_logger("gnomon.mongo")
 

@@ -1,4 +1,4 @@
-"""Deletes old executions and old progress, slowly: the kernel's own writes come first (gnomon_shared_log/pace.py)."""
+"""Deletes old executions and old progress, slowly: the kernel's own writes come first."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from gnomon.stores.kernel_streams import Deletable
 from gnomon.stores.microseconds import to_micros
 from gnomon.stores.removed_jobs import is_over
 from gnomon_mongo import schema
-from gnomon_mongo.documents import event_of, execution_key, job_of, millis
+from gnomon_mongo.documents.conversion import event_of, execution_key, job_of, millis
+from gnomon_mongo.documents.foreign_documents import own
 from gnomon_mongo.drivers import Document
-from gnomon_mongo.foreign_documents import own
-from gnomon_mongo.operations import keep_head, read_head
+from gnomon_mongo.log.operations import keep_head, read_head
 from gnomon_mongo.server import WORK_LIMIT_S, Server
-from gnomon_shared_log.pace import Pace
+from gnomon_shared_log.writing.pace import Pace
 
 
 async def prune(server: Server, before: datetime, pace: Pace, announce: Callable[[set[str]], Awaitable[None]]) -> int:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from gnomon_mongo.change_source import MongoChangeSource
-from gnomon_mongo.late_end_table import MongoLateEndTable
-from gnomon_mongo.lease_table import MongoLeaseTable
-from gnomon_mongo.log_table import MongoLogTable
-from gnomon_mongo.order_table import MongoOrderTable
-from gnomon_mongo.rejected_documents import RejectedDocuments
+from gnomon_mongo.documents.rejected_documents import RejectedDocuments
+from gnomon_mongo.documents.write_batch import DocumentCodec
+from gnomon_mongo.log.change_source import MongoChangeSource
+from gnomon_mongo.log.late_end_table import MongoLateEndTable
+from gnomon_mongo.log.lease_table import MongoLeaseTable
+from gnomon_mongo.log.log_table import MongoLogTable
+from gnomon_mongo.log.order_table import MongoOrderTable
 from gnomon_mongo.server import Server
-from gnomon_mongo.write_batch import DocumentCodec
 
 
 class MongoLog:

@@ -24,23 +24,26 @@ from gnomon.domain.records import (
 from gnomon.errors import StoreError
 from gnomon.stores.kernel_streams import find_deletable
 from gnomon.tasks import at_once
-from gnomon_mongo import connection_check, log_identity, operations, projection, queries, retention, schema
-from gnomon_mongo.append_batch import batch_of, restore
-from gnomon_mongo.documents import checkpoint_document, line_document
+from gnomon_mongo import connection_check, log_identity, retention, schema
+from gnomon_mongo.documents.conversion import checkpoint_document, line_document
+from gnomon_mongo.documents.foreign_documents import count_foreign, find_foreign, make_way
+from gnomon_mongo.documents.rejected_documents import Rejected, RejectedDocuments
+from gnomon_mongo.documents.write_batch import WriteBatch
 from gnomon_mongo.drivers import Driver
-from gnomon_mongo.filed_views import FiledViews
-from gnomon_mongo.foreign_documents import count_foreign, find_foreign, make_way
-from gnomon_mongo.history_import import HistoryImport, ImportReport
-from gnomon_mongo.rejected_documents import Rejected, RejectedDocuments
+from gnomon_mongo.history_import.history_import import HistoryImport, ImportReport
+from gnomon_mongo.lists import queries
+from gnomon_mongo.lists.statistics import statistics
+from gnomon_mongo.log import operations
+from gnomon_mongo.log.append_batch import batch_of, restore
 from gnomon_mongo.server import Server
 from gnomon_mongo.server_log import MongoLog
-from gnomon_mongo.statistics import statistics
-from gnomon_mongo.write_batch import WriteBatch
-from gnomon_shared_log.lease_row import CutOff
-from gnomon_shared_log.log_table import LogEnd
+from gnomon_mongo.views import projection
+from gnomon_mongo.views.filed_views import FiledViews
+from gnomon_shared_log.ports.lease_row import CutOff
+from gnomon_shared_log.ports.log_table import LogEnd
 from gnomon_shared_log.shared_log import Settings, SharedLog
-from gnomon_shared_log.spool_limits import SpoolLimits
-from gnomon_shared_log.spooling_writer import SpoolingWriter
+from gnomon_shared_log.writing.spool_limits import SpoolLimits
+from gnomon_shared_log.writing.spooling_writer import SpoolingWriter
 
 
 class MongoStore(SharedLog[WriteBatch]):

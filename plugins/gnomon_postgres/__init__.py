@@ -10,10 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gnomon_postgres.placed_orders import OrderOutcome, PlacedOrder
-    from gnomon_postgres.plugin import PostgresPlugin
-    from gnomon_postgres.store import PostgresStore
-    from gnomon_postgres.transactional_orders import (
+    from gnomon_postgres.orders.placed_orders import OrderOutcome, PlacedOrder
+    from gnomon_postgres.orders.transactional_orders import (
         add_job,
         add_job_sync,
         cancel,
@@ -27,6 +25,8 @@ if TYPE_CHECKING:
         trigger_many_sync,
         trigger_sync,
     )
+    from gnomon_postgres.plugin import PostgresPlugin
+    from gnomon_postgres.store import PostgresStore
 
 __all__ = [
     "OrderOutcome",
@@ -48,8 +48,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "OrderOutcome": "placed_orders",
-    "PlacedOrder": "placed_orders",
+    "OrderOutcome": "orders.placed_orders",
+    "PlacedOrder": "orders.placed_orders",
     "PostgresPlugin": "plugin",
     "PostgresStore": "store",
 }
@@ -59,4 +59,4 @@ def __getattr__(name: str) -> Any:
     # Imported on first use: `gnomon --help` imports the command, and an application may not have psycopg.
     if name not in __all__:
         raise AttributeError(f"module 'gnomon_postgres' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"gnomon_postgres.{_HOMES.get(name, 'transactional_orders')}"), name)
+    return getattr(importlib.import_module(f"gnomon_postgres.{_HOMES.get(name, 'orders.transactional_orders')}"), name)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
+from gnomon_postgres.orders.transactional_receiver import TransactionalReceiver
 from gnomon_postgres.server_log import PostgresLog
-from gnomon_postgres.transactional_receiver import TransactionalReceiver
 from gnomon_postgres.write_batch import WriteBatch
 from gnomon_shared_log.change_feed import ChangeFeed
-from gnomon_shared_log.lease import Lease
-from gnomon_shared_log.lease_row import Term
-from gnomon_shared_log.order_channel import ServerOrderChannel
-from gnomon_shared_log.order_receiver import Handler
+from gnomon_shared_log.lease.lease import Lease
+from gnomon_shared_log.orders.order_channel import ServerOrderChannel
+from gnomon_shared_log.orders.order_receiver import Handler
+from gnomon_shared_log.ports.lease_row import Term
 
 
 class PostgresOrderChannel(ServerOrderChannel[WriteBatch]):

@@ -7,20 +7,21 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Self
 
-from gnomon_postgres import event_reads, kept_records, projection
-from gnomon_postgres.change_source import PostgresChangeSource
-from gnomon_postgres.event_append import EventAppend
-from gnomon_postgres.late_ends import PostgresLateEnds
-from gnomon_postgres.lease_row import PostgresLease
-from gnomon_postgres.notices import AppendNotices
-from gnomon_postgres.orders import PostgresOrders
-from gnomon_postgres.partitions import Partitions
+from gnomon_postgres.log import event_reads, kept_records
+from gnomon_postgres.log.change_source import PostgresChangeSource
+from gnomon_postgres.log.event_append import EventAppend
+from gnomon_postgres.log.late_end_table import PostgresLateEnds
+from gnomon_postgres.log.lease_table import PostgresLease
+from gnomon_postgres.log.notices import AppendNotices
+from gnomon_postgres.orders.order_table import PostgresOrders
+from gnomon_postgres.schema.partitions import Partitions
 from gnomon_postgres.server import Server
+from gnomon_postgres.views import projection
 from gnomon_postgres.write_batch import BatchCodec, WriteBatch, identity_of
-from gnomon_shared_log.batch import EventIdentity
 from gnomon_shared_log.errors import LostEventsError
-from gnomon_shared_log.lease_row import Term
-from gnomon_shared_log.log_table import LogEnd
+from gnomon_shared_log.ports.batch import EventIdentity
+from gnomon_shared_log.ports.lease_row import Term
+from gnomon_shared_log.ports.log_table import LogEnd
 
 
 class PostgresEvents:

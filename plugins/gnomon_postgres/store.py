@@ -25,31 +25,27 @@ from gnomon.logs import get_logger
 from gnomon.ports import OrderChannel
 from gnomon.stores.kernel_streams import find_deletable
 from gnomon.stores.microseconds import to_micros
-from gnomon_postgres import (
-    connection_check,
-    event_reads,
-    kept_records,
-    migrations,
-    projection,
-    queries,
-    retention,
-    view_proof,
-)
-from gnomon_postgres.filed_views import FiledViews
+from gnomon_postgres import connection_check
+from gnomon_postgres.lists import queries
+from gnomon_postgres.lists.statistics import statistics
+from gnomon_postgres.log import event_reads, kept_records
 from gnomon_postgres.order_channel import PostgresOrderChannel
-from gnomon_postgres.progress_retention import prune_progress
+from gnomon_postgres.orders.transactional_receiver import count_pending
+from gnomon_postgres.retention import retention
+from gnomon_postgres.retention.progress_retention import prune_progress
+from gnomon_postgres.schema import migrations
 from gnomon_postgres.server import LIST_LIMIT_S, SNAPSHOT, Server
 from gnomon_postgres.server_log import PostgresLog
-from gnomon_postgres.statistics import statistics
-from gnomon_postgres.transactional_receiver import count_pending
+from gnomon_postgres.views import projection, view_proof
+from gnomon_postgres.views.filed_views import FiledViews
 from gnomon_postgres.write_batch import WriteBatch
 from gnomon_shared_log.errors import LostEventsError
-from gnomon_shared_log.lease_row import CutOff
-from gnomon_shared_log.log_table import LogEnd
+from gnomon_shared_log.ports.lease_row import CutOff
+from gnomon_shared_log.ports.log_table import LogEnd
 from gnomon_shared_log.shared_log import Settings, SharedLog
-from gnomon_shared_log.spool import Spool
-from gnomon_shared_log.spool_limits import SpoolLimits
 from gnomon_shared_log.store_tasks import start_task
+from gnomon_shared_log.writing.spool import Spool
+from gnomon_shared_log.writing.spool_limits import SpoolLimits
 
 log = get_logger("gnomon.postgres")
 

@@ -12,8 +12,8 @@ from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.records import Checkpoint, LogLine
-from gnomon_postgres.view_batch import ViewBatch
-from gnomon_shared_log.batch import EventIdentity
+from gnomon_postgres.views.view_batch import ViewBatch
+from gnomon_shared_log.ports.batch import EventIdentity
 
 _encode = msgspec.json.Encoder().encode
 _decode_execution = msgspec.json.Decoder(Execution).decode

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from gnomon.backoff import Backoff
 from gnomon.errors import StoreError
 from gnomon.logs import get_logger
-from gnomon_shared_log.changes import Change, ChangeSource, NextChange, Topic
+from gnomon_shared_log.ports.changes import Change, ChangeSource, NextChange, Topic
 
 log = get_logger("gnomon.shared_log")
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from gnomon.ticks import next_tick
 from gnomon_shared_log.change_feed import ChangeFeed
-from gnomon_shared_log.changes import Appended, Change, ChangeSource, Renewed, Replaced
-from gnomon_shared_log.lease_watch import LOOK_S, LeaseWatch
+from gnomon_shared_log.lease.lease_watch import LOOK_S, LeaseWatch
+from gnomon_shared_log.ports.changes import Appended, Change, ChangeSource, Renewed, Replaced
 
 
 class LogWatch:

@@ -25,22 +25,23 @@ from gnomon.domain.records import Checkpoint, ExecutionCounts, LogHolder, StoreH
 from gnomon.errors import RolledBackError, StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.logs import get_logger
 from gnomon.ports import OrderChannel, Store
-from gnomon_shared_log import kept_ends, takeover
-from gnomon_shared_log.batch import B
 from gnomon_shared_log.errors import LostEventsError, cannot_start
 from gnomon_shared_log.fork_guard import ForkGuard
-from gnomon_shared_log.lease import Lease, term_of
-from gnomon_shared_log.lease_row import CutOff
-from gnomon_shared_log.log_table import LogEnd
+from gnomon_shared_log.lease import takeover
+from gnomon_shared_log.lease.lease import Lease, term_of
 from gnomon_shared_log.log_watch import LogWatch
-from gnomon_shared_log.order_channel import ServerOrderChannel
-from gnomon_shared_log.pace import Pace
-from gnomon_shared_log.server_log import ServerLog
-from gnomon_shared_log.spool import Spool
-from gnomon_shared_log.spool_choice import open_spool
-from gnomon_shared_log.spool_limits import SpoolLimits
-from gnomon_shared_log.spooling_writer import SpoolingWriter
+from gnomon_shared_log.orders.order_channel import ServerOrderChannel
+from gnomon_shared_log.ports.batch import B
+from gnomon_shared_log.ports.lease_row import CutOff
+from gnomon_shared_log.ports.log_table import LogEnd
+from gnomon_shared_log.ports.server_log import ServerLog
 from gnomon_shared_log.store_tasks import start_task
+from gnomon_shared_log.writing import kept_ends
+from gnomon_shared_log.writing.pace import Pace
+from gnomon_shared_log.writing.spool import Spool
+from gnomon_shared_log.writing.spool_choice import open_spool
+from gnomon_shared_log.writing.spool_limits import SpoolLimits
+from gnomon_shared_log.writing.spooling_writer import SpoolingWriter
 
 log = get_logger("gnomon.shared_log")
 

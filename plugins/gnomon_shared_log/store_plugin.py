@@ -12,9 +12,9 @@ import msgspec
 from gnomon.durations import Duration
 from gnomon.hookspecs import hookimpl
 from gnomon.ports import Store
-from gnomon_shared_log.lease_row import CutOff
+from gnomon_shared_log.ports.lease_row import CutOff
 from gnomon_shared_log.shared_log import SharedLog
-from gnomon_shared_log.spool_limits import SpoolLimits
+from gnomon_shared_log.writing.spool_limits import SpoolLimits
 
 MEBIBYTE = 1024 * 1024
 

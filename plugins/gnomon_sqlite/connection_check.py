@@ -8,11 +8,11 @@ from contextlib import closing
 from pathlib import Path
 
 from gnomon.errors import StoreError
-from gnomon_sqlite import event_rows
 from gnomon_sqlite.errors import translate
-from gnomon_sqlite.log_file import check_file, check_path
+from gnomon_sqlite.file.log_file import check_file, check_path
+from gnomon_sqlite.log import event_rows
 from gnomon_sqlite.schema import is_empty
-from gnomon_sqlite.unflushed_reader import open_reader
+from gnomon_sqlite.views.unflushed_reader import open_reader
 
 
 def check_connection(path: Path) -> str:

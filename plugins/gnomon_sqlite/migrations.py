@@ -15,10 +15,12 @@ from gnomon.errors import StoreError
 from gnomon.logs import get_logger
 from gnomon.stores.commit_rows import End, checksum_of, rows_of, tombstone
 from gnomon.stores.view_columns import sorted_columns
-from gnomon_sqlite import event_rows, projection_writer, transactions
-from gnomon_sqlite.checksums import seal
+from gnomon_sqlite import transactions
 from gnomon_sqlite.connection import insert, transaction
+from gnomon_sqlite.log import event_rows
+from gnomon_sqlite.log.checksums import seal
 from gnomon_sqlite.schema import SCHEMA_VERSION, make_tables, schema_version
+from gnomon_sqlite.views import projection_writer
 
 log = get_logger("gnomon.sqlite")
 

@@ -12,7 +12,7 @@ from gnomon.durations import Duration
 from gnomon.hookspecs import hookimpl
 from gnomon.ports import Store
 from gnomon_sqlite.connection_check import check_connection
-from gnomon_sqlite.log_file import Synchronous
+from gnomon_sqlite.file.log_file import Synchronous
 from gnomon_sqlite.store import MIN_FREE_BYTES, SqliteStore
 
 

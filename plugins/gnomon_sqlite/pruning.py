@@ -9,8 +9,9 @@ from typing import Any
 
 from gnomon.ports import Store
 from gnomon.stores import kernel_streams
-from gnomon_sqlite import transactions, vacuum
-from gnomon_sqlite.projection_writer import PendingViews
+from gnomon_sqlite import transactions
+from gnomon_sqlite.file import vacuum
+from gnomon_sqlite.views.projection_writer import PendingViews
 
 BATCH = 100
 """Executions, or streams of kernels, that are deleted in one transaction: about 5 ms, the longest time that pruning

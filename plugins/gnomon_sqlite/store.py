@@ -26,30 +26,23 @@ from gnomon.forks import abandoned_in_children, forked_error
 from gnomon.logs import get_logger
 from gnomon.stores.microseconds import to_micros
 from gnomon.threads import in_thread
-from gnomon_sqlite import (
-    event_rows,
-    log_file,
-    projection_writer,
-    pruning,
-    queries,
-    repair,
-    rollback,
-    transactions,
-    unflushed_reader,
-    wal_index,
-)
-from gnomon_sqlite.checksums import DamagedRowError
+from gnomon_sqlite import pruning, transactions
 from gnomon_sqlite.connection import expect_not_inherited
 from gnomon_sqlite.connection_check import place_problem
 from gnomon_sqlite.errors import translate
-from gnomon_sqlite.file_watch import FileWatch
-from gnomon_sqlite.flush_timer import FlushTimer
-from gnomon_sqlite.high_water import HighWaterMark
-from gnomon_sqlite.lock import WriterLock
-from gnomon_sqlite.lock_watch import LockedLog
-from gnomon_sqlite.mark_watch import MarkWatch
-from gnomon_sqlite.projection_writer import FLUSH_BYTES, FLUSH_THRESHOLD, PendingViews
-from gnomon_sqlite.unflushed_reader import Reader
+from gnomon_sqlite.file import log_file, rollback, wal_index
+from gnomon_sqlite.file.file_watch import FileWatch
+from gnomon_sqlite.file.high_water import HighWaterMark
+from gnomon_sqlite.file.lock import WriterLock
+from gnomon_sqlite.file.lock_watch import LockedLog
+from gnomon_sqlite.file.mark_watch import MarkWatch
+from gnomon_sqlite.lists import queries
+from gnomon_sqlite.log import event_rows
+from gnomon_sqlite.log.checksums import DamagedRowError
+from gnomon_sqlite.views import projection_writer, repair, unflushed_reader
+from gnomon_sqlite.views.flush_timer import FlushTimer
+from gnomon_sqlite.views.projection_writer import FLUSH_BYTES, FLUSH_THRESHOLD, PendingViews
+from gnomon_sqlite.views.unflushed_reader import Reader
 
 log = get_logger("gnomon.sqlite")
 

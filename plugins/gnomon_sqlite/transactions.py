@@ -18,10 +18,11 @@ from gnomon.stores import commit_rows, kernel_streams
 from gnomon.stores.kernel_streams import Deletable
 from gnomon.stores.microseconds import to_micros
 from gnomon.stores.removed_jobs import is_over
-from gnomon_sqlite import event_rows, projection_writer
-from gnomon_sqlite.checksums import seal
 from gnomon_sqlite.connection import insert, insert_at_once, transaction
-from gnomon_sqlite.projection_writer import PendingViews
+from gnomon_sqlite.log import event_rows
+from gnomon_sqlite.log.checksums import seal
+from gnomon_sqlite.views import projection_writer
+from gnomon_sqlite.views.projection_writer import PendingViews
 
 ActionRow: TypeAlias = tuple[int, str, str | None, bytes, int]
 

@@ -6,7 +6,7 @@ import pytest
 from gnomon.ports import Store
 from gnomon.testing.contracts import StoreContract
 from gnomon_sqlite import SqliteStore
-from gnomon_sqlite.projection_writer import FLUSH_THRESHOLD
+from gnomon_sqlite.views.projection_writer import FLUSH_THRESHOLD
 
 
 class TestSqliteStore(StoreContract):

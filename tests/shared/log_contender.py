@@ -28,7 +28,7 @@ from gnomon.domain.events import Event
 from gnomon.durations import Duration
 from gnomon.errors import GnomonError
 from gnomon.hookspecs import hookimpl
-from gnomon_shared_log import lease_holder
+from gnomon_shared_log.lease import lease_holder
 from log_places import store_of
 
 ORDER_INTERVAL_S = 0.8

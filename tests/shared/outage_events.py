@@ -8,7 +8,8 @@ from gnomon.domain import execution
 from gnomon.domain.events import Event
 from gnomon.ports import Store
 from gnomon.testing.histories import NOON, SECOND, numbered, succeeded
-from gnomon_shared_log import shared_log, spooling_writer, view_filer
+from gnomon_shared_log import shared_log
+from gnomon_shared_log.writing import spooling_writer, view_filer
 
 
 def run(number: int, after: int) -> list[Event]:

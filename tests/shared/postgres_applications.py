@@ -22,7 +22,7 @@ from sqlalchemy import orm
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 import gnomon_postgres
-from gnomon_postgres.application_connections import Statement, fetch_one, fetch_one_sync
+from gnomon_postgres.orders.application_connections import Statement, fetch_one, fetch_one_sync
 
 
 class Abort(Exception):

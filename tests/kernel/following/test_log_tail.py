@@ -14,7 +14,8 @@ from gnomon.errors import StoreUnavailableError
 from gnomon.following import log_tail
 from gnomon.following.log_tail import LONGEST_S, SHORTEST_S, LogTail, rest_after
 from gnomon.testing.histories import append, scheduled
-from gnomon_sqlite import SqliteStore, mark_watch
+from gnomon_sqlite import SqliteStore
+from gnomon_sqlite.file import mark_watch
 
 PATIENCE_S = 60.0
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from gnomon.testing.histories import append, succeeded
-from gnomon_mongo import MongoStore, projection, schema
+from gnomon_mongo import MongoStore, schema
 from gnomon_mongo.drivers import Driver
+from gnomon_mongo.views import projection
 from store_commands import Run, caller, fill
 
 CONFIG = """

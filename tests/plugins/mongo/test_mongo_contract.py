@@ -12,7 +12,7 @@ from gnomon.ports import Store
 from gnomon.testing.contracts import StoreContract
 from gnomon_mongo import MongoStore
 from gnomon_mongo.drivers import Driver
-from gnomon_shared_log import pace, spooling_writer
+from gnomon_shared_log.writing import pace, spooling_writer
 
 PATIENCE = timedelta(seconds=30)
 """What the contract asks for in one call takes the test's server a second or more where the machine is busy."""

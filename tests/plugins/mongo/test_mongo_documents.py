@@ -34,10 +34,12 @@ from gnomon.testing.histories import (
     scheduled,
     succeeded,
 )
-from gnomon_mongo import MongoPlugin, MongoStore, operations, projection, schema
-from gnomon_mongo.documents import LARGEST, event_document, execution_document, execution_of, job_document
+from gnomon_mongo import MongoPlugin, MongoStore, schema
+from gnomon_mongo.documents.conversion import LARGEST, event_document, execution_document, execution_of, job_document
+from gnomon_mongo.documents.write_batch import WriteBatch
 from gnomon_mongo.drivers import Driver
-from gnomon_mongo.write_batch import WriteBatch
+from gnomon_mongo.log import operations
+from gnomon_mongo.views import projection
 
 RECORD = (
     "_id job_id job_name status scheduled_time timestamp execution_time error_message error_type traceback is_manual "

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from gnomon.errors import UnsafeFileError
-from gnomon_mongo.rejected_documents import Rejected, RejectedDocuments
-from gnomon_mongo.write_batch import DocumentCodec
-from gnomon_shared_log.spool import Spool
+from gnomon_mongo.documents.rejected_documents import Rejected, RejectedDocuments
+from gnomon_mongo.documents.write_batch import DocumentCodec
+from gnomon_shared_log.writing.spool import Spool
 
 
 @pytest.fixture(autouse=True)

@@ -15,10 +15,11 @@ from gnomon.domain.events import Event
 from gnomon.domain.records import ExecutionQuery
 from gnomon.testing import check_store
 from gnomon.testing.histories import NOON, SECOND, job_added, job_states, numbered, succeeded
-from gnomon_mongo import MongoStore, queries, schema
+from gnomon_mongo import MongoStore, schema
 from gnomon_mongo.errors import TRANSIENT
+from gnomon_mongo.lists import queries
 from gnomon_mongo.server import Server
-from gnomon_shared_log import spooling_writer
+from gnomon_shared_log.writing import spooling_writer
 
 MakeStore = Callable[..., MongoStore]
 

@@ -170,7 +170,7 @@ async def test_an_import_that_was_interrupted_is_completed_by_the_next(
 
     for step in ("_delete", "_replace"):
         with monkeypatch.context() as patch:
-            patch.setattr(f"gnomon_mongo.history_import.HistoryImport.{step}", fails)
+            patch.setattr(f"gnomon_mongo.history_import.history_import.HistoryImport.{step}", fails)
             with pytest.raises(RuntimeError):
                 await store.import_history(SHANGHAI)
         await store.close()

@@ -17,8 +17,8 @@ from gnomon.testing.histories import append, scheduled
 from gnomon.testing.order_channel_contract import Handler, OrderChannelContract, echo, order_of
 from gnomon_mongo import MongoStore, schema
 from gnomon_mongo.drivers import Driver, DriverName
-from gnomon_mongo.order_table import MongoOrderTable
-from gnomon_shared_log import order_channel, order_receiver
+from gnomon_mongo.log.order_table import MongoOrderTable
+from gnomon_shared_log.orders import order_channel, order_receiver
 from servers import eventually
 
 MakeStore = Callable[..., MongoStore]

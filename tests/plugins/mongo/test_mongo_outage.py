@@ -18,8 +18,9 @@ from gnomon import Job, Kernel
 from gnomon.domain.execution import Execution
 from gnomon.domain.records import ExecutionQuery
 from gnomon.testing import check_log
-from gnomon_mongo import MongoStore, drivers, event_append
+from gnomon_mongo import MongoStore, drivers
 from gnomon_mongo.drivers import Driver, DriverName
+from gnomon_mongo.log import event_append
 from outage_events import keep, look_often, run
 
 Eventually = Callable[[Callable[[], Any]], Awaitable[None]]

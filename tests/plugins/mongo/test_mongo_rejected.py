@@ -20,10 +20,11 @@ from gnomon.domain.events import Event, JobPaused, JobResumed, UnknownEvent
 from gnomon.domain.records import Checkpoint, LogLine
 from gnomon.errors import StoreUnavailableError
 from gnomon.testing.histories import NOON, SECOND, extend, job_added, job_states, numbered, succeeded
-from gnomon_mongo import MongoStore, errors, operations, schema
-from gnomon_mongo.documents import event_document
+from gnomon_mongo import MongoStore, errors, schema
+from gnomon_mongo.documents.conversion import event_document
+from gnomon_mongo.documents.write_batch import WriteBatch
+from gnomon_mongo.log import operations
 from gnomon_mongo.server import Server
-from gnomon_mongo.write_batch import WriteBatch
 
 MakeStore = Callable[..., MongoStore]
 Eventually = Callable[[Callable[[], Any]], Awaitable[None]]

@@ -12,8 +12,8 @@ import pytest
 from gnomon.domain import execution
 from gnomon.testing.histories import NOON, SECOND, numbered, succeeded
 from gnomon_mongo import MongoStore, retention
-from gnomon_shared_log import pace as pace_module
-from gnomon_shared_log.pace import MOST_AT_ONCE, PAUSE_RATIO, RECHECK_S, STEP_S, Pace
+from gnomon_shared_log.writing import pace as pace_module
+from gnomon_shared_log.writing.pace import MOST_AT_ONCE, PAUSE_RATIO, RECHECK_S, STEP_S, Pace
 
 
 class Time:

@@ -13,7 +13,7 @@ from gnomon.errors import StoreInUseError
 from gnomon.testing.histories import append, scheduled
 from gnomon_mongo import MongoStore
 from gnomon_mongo.drivers import Client, Driver
-from gnomon_shared_log.lease_watch import LeaseWatch
+from gnomon_shared_log.lease.lease_watch import LeaseWatch
 from moved_clock import Hand
 
 MakeStore = Callable[..., MongoStore]

@@ -10,7 +10,8 @@ import pytest
 from gnomon.domain.events import Event
 from gnomon.errors import StoreUnavailableError
 from gnomon.testing.histories import NOON, SECOND, numbered, scheduled
-from gnomon_mongo import MongoStore, event_append, operations
+from gnomon_mongo import MongoStore
+from gnomon_mongo.log import event_append, operations
 
 MOST_IN_TIME = 20
 

@@ -23,7 +23,7 @@ from gnomon.errors import ConfigError, DeposedError, NoLogError, StoreError, Sto
 from gnomon.testing.histories import append, extend, missed, running, scheduled, succeeded
 from gnomon_mongo import MongoPlugin, MongoStore, schema
 from gnomon_mongo.drivers import Driver
-from gnomon_shared_log import lease
+from gnomon_shared_log.lease import lease
 from log_holder import holding
 
 MakeStore = Callable[..., MongoStore]

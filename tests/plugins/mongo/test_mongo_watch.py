@@ -19,9 +19,11 @@ from gnomon.testing.order_channel_contract import Handler, order_of
 from gnomon_mongo import MongoStore, schema
 from gnomon_mongo.drivers import Client, Driver, DriverName
 from gnomon_mongo.server import Server
-from gnomon_shared_log import change_feed, lease_watch, log_watch, order_receiver
-from gnomon_shared_log.lease import Lease
-from gnomon_shared_log.order_receiver import OrderReceiver
+from gnomon_shared_log import change_feed, log_watch
+from gnomon_shared_log.lease import lease_watch
+from gnomon_shared_log.lease.lease import Lease
+from gnomon_shared_log.orders import order_receiver
+from gnomon_shared_log.orders.order_receiver import OrderReceiver
 from moved_clock import Hand
 from proxies import proxied
 from servers import eventually

@@ -10,13 +10,14 @@ import pytest
 from gnomon.domain.events import Event
 from gnomon.errors import ConflictError, DeposedError, StoreError, StoreUnavailableError
 from gnomon.testing.histories import NOON, SECOND, numbered, scheduled, succeeded
-from gnomon_postgres import event_reads, migrations
-from gnomon_postgres.event_append import EventAppend
-from gnomon_postgres.lease_row import PostgresLease
-from gnomon_postgres.partitions import SMALLEST
+from gnomon_postgres.log import event_reads
+from gnomon_postgres.log.event_append import EventAppend
+from gnomon_postgres.log.lease_table import PostgresLease
+from gnomon_postgres.schema import migrations
+from gnomon_postgres.schema.partitions import SMALLEST
 from gnomon_postgres.server import Server
 from gnomon_shared_log.errors import LostEventsError
-from gnomon_shared_log.lease_row import LeaseRow, Term
+from gnomon_shared_log.ports.lease_row import LeaseRow, Term
 
 TERM = Term("one", 1)
 LATER = Term("another", 2)

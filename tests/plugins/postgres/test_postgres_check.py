@@ -11,7 +11,7 @@ from psycopg import sql
 from gnomon.errors import StoreError
 from gnomon_postgres import connection_check
 from gnomon_postgres.connection_check import check_connection
-from gnomon_postgres.migrations import prepare
+from gnomon_postgres.schema.migrations import prepare
 from gnomon_postgres.server import Server
 from postgres_servers import PostgresServer
 

@@ -12,14 +12,14 @@ import pytest
 from gnomon.domain import execution
 from gnomon.errors import StoreError
 from gnomon.testing.histories import numbered, succeeded
-from gnomon_postgres.change_source import PostgresChangeSource
-from gnomon_postgres.lease_row import PostgresLease
-from gnomon_postgres.notices import change_of, renewed
-from gnomon_postgres.order_tables import CHANNEL
+from gnomon_postgres.log.change_source import PostgresChangeSource
+from gnomon_postgres.log.lease_table import PostgresLease
+from gnomon_postgres.log.notices import change_of, renewed
+from gnomon_postgres.schema.order_tables import CHANNEL
 from gnomon_postgres.server import Server
 from gnomon_postgres.store import PostgresStore
-from gnomon_shared_log.changes import Appended, Placed, Renewed, Replaced
-from gnomon_shared_log.lease_row import LeaseRow
+from gnomon_shared_log.ports.changes import Appended, Placed, Renewed, Replaced
+from gnomon_shared_log.ports.lease_row import LeaseRow
 from servers import eventually
 
 LONG_S = 60.0

@@ -17,7 +17,7 @@ from gnomon.errors import GnomonError, NoLeaderError, OrderLostError
 from gnomon.ports import OrderChannel
 from gnomon.testing.order_channel_contract import PATIENCE_S, Handler, OrderChannelContract, order_of
 from gnomon_postgres import PostgresStore
-from gnomon_shared_log import order_receiver
+from gnomon_shared_log.orders import order_receiver
 from servers import eventually
 
 MakeStore = Callable[[str], PostgresStore]

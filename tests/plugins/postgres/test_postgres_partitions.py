@@ -30,8 +30,10 @@ from gnomon.testing.histories import (
     succeeded,
 )
 from gnomon.testing.list_contract import ListContract
-from gnomon_postgres import list_counts, partition_drop, partitions, queries
-from gnomon_postgres.list_counts import Extent
+from gnomon_postgres.lists import list_counts, queries
+from gnomon_postgres.lists.list_counts import Extent
+from gnomon_postgres.retention import partition_drop
+from gnomon_postgres.schema import partitions
 from gnomon_postgres.server import Connection
 from gnomon_postgres.store import PostgresStore
 

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 import psycopg
 
-from gnomon_postgres.job_patterns import expression
+from gnomon_postgres.lists.job_patterns import expression
 
 MATCHING = 'SELECT id FROM unnest(%s::text[]) AS id WHERE id COLLATE "C" ~ ANY(%s::text[])'
 

@@ -11,7 +11,8 @@ import pytest
 
 from gnomon.domain import events
 from gnomon.testing.histories import NOON, SECOND, append, every_type, extend, failed, running, succeeded
-from gnomon_postgres import PostgresStore, view_proof
+from gnomon_postgres import PostgresStore
+from gnomon_postgres.views import view_proof
 
 
 @pytest.fixture(autouse=True)

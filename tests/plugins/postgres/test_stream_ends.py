@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gnomon.testing.histories import NOON, SECOND, numbered, succeeded
-from gnomon_postgres import stream_ends
-from gnomon_postgres.stream_ends import StreamEnds
+from gnomon_postgres.log import stream_ends
+from gnomon_postgres.log.stream_ends import StreamEnds
 
 
 def test_ends_are_forgotten_when_there_are_many_and_their_views_are_filed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ import gnomon_postgres
 from gnomon import JobError
 from gnomon.domain.run_order import RunOrder
 from gnomon.errors import IdempotencyKeyError
-from gnomon_postgres import migrations
+from gnomon_postgres.schema import migrations
 from gnomon_postgres.server import Server
 from postgres_applications import APPLICATIONS, Abort, Begin
 

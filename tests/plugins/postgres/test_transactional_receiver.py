@@ -19,10 +19,11 @@ from gnomon.domain.run_order import RunOrder
 from gnomon.errors import UnknownJobError
 from gnomon.orders.serving import AnsweredOrders
 from gnomon.stores.memory import MemoryStore
-from gnomon_postgres import OrderOutcome, PlacedOrder, migrations
+from gnomon_postgres import OrderOutcome, PlacedOrder
+from gnomon_postgres.orders.transactional_receiver import TransactionalReceiver
+from gnomon_postgres.schema import migrations
 from gnomon_postgres.server import Server
-from gnomon_postgres.transactional_receiver import TransactionalReceiver
-from gnomon_shared_log.lease_row import Term
+from gnomon_shared_log.ports.lease_row import Term
 
 Connection = psycopg.AsyncConnection[Any]
 Handler = Callable[[Order], Awaitable[Answer]]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gnomon_shared_log.server_log import ServerLog
+from gnomon_shared_log.ports.server_log import ServerLog
 from gnomon_shared_log.shared_log import SharedLog
 from log_places import LogServer, make_database, patient, place_on, server_of, store_of
 from pymongo_sockets import hooks_for

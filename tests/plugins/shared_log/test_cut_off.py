@@ -20,7 +20,7 @@ from gnomon.domain.records import ExecutionQuery
 from gnomon.errors import DeposedError, StoreInUseError
 from gnomon.hookspecs import hookimpl
 from gnomon.testing import check_log
-from gnomon_shared_log import lease_holder
+from gnomon_shared_log.lease import lease_holder
 from gnomon_shared_log.shared_log import SharedLog
 from log_places import LogServer, config_section, place_on
 from proxies import Proxy, proxied
@@ -51,7 +51,7 @@ def make_far_store(make_store: MakeStore, proxy: Proxy, server: LogServer, datab
 @pytest.fixture(autouse=True)
 def on_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide everything from kernels about each other that their leases do not show."""
-    describe = "gnomon_shared_log.lease.describe_process"
+    describe = "gnomon_shared_log.lease.lease.describe_process"
     monkeypatch.setattr(describe, lambda: lease_holder.Process("far", 7, None, None))
 
 

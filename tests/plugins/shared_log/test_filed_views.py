@@ -15,9 +15,9 @@ from gnomon.domain.records import ActionQuery, ExecutionQuery
 from gnomon.errors import StoreUnavailableError
 from gnomon.testing import check_store
 from gnomon.testing.histories import append, extend, job_added, scheduled, succeeded
-from gnomon_shared_log import spooling_writer, view_filer
 from gnomon_shared_log.shared_log import SharedLog
-from gnomon_shared_log.view_filer import ViewFiler
+from gnomon_shared_log.writing import spooling_writer, view_filer
+from gnomon_shared_log.writing.view_filer import ViewFiler
 from outage_events import keep, run
 from servers import eventually
 
@@ -61,7 +61,7 @@ def hold_views(store: SharedLog[Any], monkeypatch: pytest.MonkeyPatch) -> asynci
 
 def wait_for_filer(store: SharedLog[Any], seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Set for how long a list in a process that follows waits for the leader."""
-    monkeypatch.setattr(importlib.import_module(f"gnomon_{store.name}.filed_views"), "LIMIT_S", seconds)
+    monkeypatch.setattr(importlib.import_module(f"gnomon_{store.name}.views.filed_views"), "LIMIT_S", seconds)
 
 
 async def test_jobs_and_runs_are_those_of_the_newest_event(

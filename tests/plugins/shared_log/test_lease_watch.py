@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from gnomon_shared_log import lease_watch
-from gnomon_shared_log.lease_row import LeaseRow
-from gnomon_shared_log.lease_watch import LeaseWatch
+from gnomon_shared_log.lease import lease_watch
+from gnomon_shared_log.lease.lease_watch import LeaseWatch
+from gnomon_shared_log.ports.lease_row import LeaseRow
 from moved_clock import Hand
 
 NEVER_S = 3600.0

@@ -22,9 +22,9 @@ from gnomon.errors import ConflictError, DeposedError, StoreError, StoreUnavaila
 from gnomon.testing import check_log
 from gnomon.testing.histories import NOON, SECOND, extend, job_added, job_states, numbered, scheduled
 from gnomon.testing.log_checks import check_store
-from gnomon_shared_log import spool
 from gnomon_shared_log.shared_log import SharedLog
-from gnomon_shared_log.spool_limits import SpoolLimits
+from gnomon_shared_log.writing import spool
+from gnomon_shared_log.writing.spool_limits import SpoolLimits
 from log_places import LogServer, make_database, place_on, server_of
 from outage_events import keep, look_often, run
 from servers import eventually

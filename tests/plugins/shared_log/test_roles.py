@@ -18,11 +18,11 @@ import pytest
 from gnomon import Duration, Job, Kernel
 from gnomon.errors import DeposedError, StoreInUseError
 from gnomon.testing.histories import append, numbered, scheduled
-from gnomon_shared_log import lease, lease_watch
-from gnomon_shared_log.lease import Lease
-from gnomon_shared_log.lease_row import LeaseRow
-from gnomon_shared_log.lease_watch import LeaseWatch
-from gnomon_shared_log.server_log import ServerLog
+from gnomon_shared_log.lease import lease, lease_watch
+from gnomon_shared_log.lease.lease import Lease
+from gnomon_shared_log.lease.lease_watch import LeaseWatch
+from gnomon_shared_log.ports.lease_row import LeaseRow
+from gnomon_shared_log.ports.server_log import ServerLog
 from gnomon_shared_log.shared_log import SharedLog
 from log_holder import holding
 from log_places import LogServer, make_database, place_on

@@ -18,12 +18,12 @@ import pytest
 from gnomon.domain.events import Event
 from gnomon.errors import DeposedError, StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.testing.histories import append, numbered, running, succeeded
-from gnomon_shared_log import lease_holder
-from gnomon_shared_log.batch import Batch
-from gnomon_shared_log.lease import Lease
-from gnomon_shared_log.lease_clock import lease_clock
-from gnomon_shared_log.lease_row import CutOff, LeaseTable, Term
-from gnomon_shared_log.server_log import ServerLog
+from gnomon_shared_log.lease import lease_holder
+from gnomon_shared_log.lease.lease import Lease
+from gnomon_shared_log.lease.lease_clock import lease_clock
+from gnomon_shared_log.ports.batch import Batch
+from gnomon_shared_log.ports.lease_row import CutOff, LeaseTable, Term
+from gnomon_shared_log.ports.server_log import ServerLog
 from gnomon_shared_log.shared_log import SharedLog
 from log_holder import holding
 from moved_clock import Hand
@@ -270,7 +270,7 @@ async def test_a_term_that_another_kernel_has_taken_is_over(
 def encoded(store: SharedLog[Any], events: Sequence[Event]) -> Batch:
     """Encode events as the store does, without views."""
     if store.name == "mongo":
-        from gnomon_mongo.append_batch import batch_of
+        from gnomon_mongo.log.append_batch import batch_of
 
         return batch_of(events, [], [], events[-1].position)
     from gnomon_postgres.write_batch import WriteBatch

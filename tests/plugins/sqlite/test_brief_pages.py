@@ -14,7 +14,7 @@ from gnomon.domain.execution import Execution, execution_id, fold
 from gnomon.domain.records import ExecutionQuery
 from gnomon.testing.histories import NOON, SECOND
 from gnomon_sqlite import SqliteStore
-from gnomon_sqlite.projection_writer import FLUSH_BYTES
+from gnomon_sqlite.views.projection_writer import FLUSH_BYTES
 
 RUNS = 40
 VALUES = [[n, {"row": n}] for n in range(15_000)]

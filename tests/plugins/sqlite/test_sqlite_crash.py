@@ -14,7 +14,7 @@ from gnomon.domain.records import ExecutionQuery
 from gnomon.errors import StoreInUseError
 from gnomon.testing.histories import NOON, append, scheduled
 from gnomon_sqlite import SqliteStore
-from gnomon_sqlite.projection_writer import FLUSH_THRESHOLD
+from gnomon_sqlite.views.projection_writer import FLUSH_THRESHOLD
 
 WRITER = """
 import asyncio, sys

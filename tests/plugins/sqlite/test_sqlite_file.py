@@ -14,7 +14,7 @@ import pytest
 from gnomon.errors import StoreError, StoreInUseError
 from gnomon.testing.histories import append, scheduled
 from gnomon_sqlite import SqliteStore
-from gnomon_sqlite.lock import Holder
+from gnomon_sqlite.file.lock import Holder
 
 
 async def refusal(path: Path, *, read_only: bool = False) -> str:

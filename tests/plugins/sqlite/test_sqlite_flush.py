@@ -30,8 +30,9 @@ from gnomon.testing.histories import (
     succeeded,
     unknown,
 )
-from gnomon_sqlite import SqliteStore, projection_writer
-from gnomon_sqlite.flush_timer import BURST
+from gnomon_sqlite import SqliteStore
+from gnomon_sqlite.views import projection_writer
+from gnomon_sqlite.views.flush_timer import BURST
 
 NEVER = 10**9
 

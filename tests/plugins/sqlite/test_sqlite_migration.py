@@ -27,7 +27,7 @@ from gnomon.testing.histories import (
     succeeded,
 )
 from gnomon_sqlite import SqliteStore
-from gnomon_sqlite.checksums import seal
+from gnomon_sqlite.log.checksums import seal
 from gnomon_sqlite.schema import SCHEMA_VERSION
 
 HERE = Path(__file__).parent

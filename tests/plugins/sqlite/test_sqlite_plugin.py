@@ -16,8 +16,10 @@ from gnomon.errors import ConfigError, StoreError
 from gnomon.ports import Store
 from gnomon.stores.page_cursor import Cursor, write_cursor
 from gnomon.testing.histories import NOON, append, failed, numbered, running, succeeded
-from gnomon_sqlite import SqlitePlugin, SqliteStore, projection_writer, queries, transactions
-from gnomon_sqlite.unflushed_reader import Reader
+from gnomon_sqlite import SqlitePlugin, SqliteStore, transactions
+from gnomon_sqlite.lists import queries
+from gnomon_sqlite.views import projection_writer
+from gnomon_sqlite.views.unflushed_reader import Reader
 
 
 def configure(**section: Any) -> SqlitePlugin:

@@ -20,7 +20,8 @@ from gnomon.domain.rollback import Rollback
 from gnomon.errors import NoLogError, RolledBackError, StoreError
 from gnomon.testing import check_store
 from gnomon.testing.histories import NOON, SECOND, append, scheduled, succeeded
-from gnomon_sqlite import SqliteStore, rollback
+from gnomon_sqlite import SqliteStore
+from gnomon_sqlite.file import rollback
 
 
 @pytest.fixture

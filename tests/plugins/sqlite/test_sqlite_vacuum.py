@@ -10,7 +10,8 @@ from typing import Any
 
 from gnomon.domain.execution import execution_id
 from gnomon.testing.histories import NOON, append, failed, succeeded
-from gnomon_sqlite import SqliteStore, vacuum
+from gnomon_sqlite import SqliteStore
+from gnomon_sqlite.file import vacuum
 
 LATER = NOON + timedelta(days=1)
 

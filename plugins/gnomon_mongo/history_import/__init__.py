@@ -1,0 +1,1 @@
+"""The import of the history of an older scheduler."""

@@ -1,0 +1,1 @@
+"""Reads of views: single records, lists, counts and statistics."""

@@ -1,0 +1,1 @@
+"""Views: folded from events, and read in processes that follow."""

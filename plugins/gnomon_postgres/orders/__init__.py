@@ -1,0 +1,1 @@
+"""Orders from other processes, and from the transactions of applications."""

@@ -1,0 +1,1 @@
+"""Deletion of what is older than a log keeps: whole partitions, and single runs."""

@@ -1,0 +1,122 @@
+"""Partitions of the log and of finished runs: blocks of positions whose bounds are decided before events reach them.
+
+A partition ends at a position, not at a moment, so that an append never waits for the next one to be made: that is
+attached ahead, when half of the present one is used, and as large as the rate of events asks for to cover about
+`PERIOD`. Attaching takes a lock that neither readers nor writers notice. The `first` of a row of `commits` decides
+about its partition, so the events of its last row may reach up to REACH positions over the bound.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from gnomon.stores.microseconds import from_micros
+from gnomon_postgres.server import WORK_LIMIT_S, Connection, Server
+from gnomon_postgres.views.view_batch import ViewBatch
+
+REACH: Final = 256
+"""Events in a row of `commits`, at most."""
+SMALLEST, LARGEST = 2**17, 2**24
+"""Positions of a partition. A list may read all of them, and some ten thousand runs are quickly deleted one by one."""
+GROWTH: Final = 4
+"""The largest ratio between two neighbours."""
+PARENTS: Final = ("commits", "ended")
+
+_LOCK = "LOCK TABLE {schema}.partitions IN SHARE UPDATE EXCLUSIVE MODE"
+_KNOWN = "SELECT first, next, begun_at FROM {schema}.partitions WHERE NOT is_bare ORDER BY first"
+_SPANS = "SELECT first, oldest, newest, latest_end FROM {schema}.partitions WHERE newest IS NOT NULL ORDER BY first"
+_NEWEST = "SELECT last, latest FROM {schema}.commits ORDER BY first DESC LIMIT 1"
+_REGISTER = "INSERT INTO {schema}.partitions (first, next) VALUES (%s, %s)"
+_ATTACH = """
+    CREATE TABLE {{schema}}.{table}_{first}
+        (LIKE {{schema}}.{table} INCLUDING ALL EXCLUDING INDEXES EXCLUDING CONSTRAINTS);
+    ALTER TABLE {{schema}}.{table} ATTACH PARTITION {{schema}}.{table}_{first} FOR VALUES FROM ({first}) TO ({next})"""
+
+
+class Partition(msgspec.Struct, frozen=True):
+    """The positions from `first` to below `next`, and the time of its first events; None as long as it has none."""
+
+    first: int
+    next: int
+    begun_at: datetime | None = None
+
+
+class Span(msgspec.Struct, frozen=True):
+    """The times of the finished runs in a partition: their timestamps, and when the last one ended."""
+
+    first: int
+    oldest: datetime
+    newest: datetime
+    latest_end: datetime
+
+
+async def read_partitions(connection: Connection) -> list[Partition]:
+    """Return the partitions that may have runs, by position; the last one is among them."""
+    return [Partition(*row) for row in await connection.fetch(_KNOWN)]
+
+
+async def read_spans(connection: Connection) -> list[Span]:
+    """Return the partitions that have finished runs, by position."""
+    return [Span(*row) for row in await connection.fetch(_SPANS)]
+
+
+class Partitions:
+    """Knows the bounds, and makes partitions ahead of the events; `period` is the time that one of them covers."""
+
+    def __init__(self, period: timedelta) -> None:
+        self._period = period
+        self._known: list[Partition] = []
+
+    async def part_of(self, connection: Connection, position: int) -> Partition:
+        """Return the partition for a run that ended at a position which the log has; the next one, if it is bare."""
+        if not self._known or position >= self._known[-1].next:
+            await ensure(connection, position)  # an append may reach far over the bounds
+            self._known = await read_partitions(connection)
+        return self._known[bisect_right(self._known, position, key=lambda part: part.next)]
+
+    async def keep_ahead(self, server: Server, views: ViewBatch | None = None) -> None:
+        """Make the next partition, if the last one is half used; `views` are the newest that were filed."""
+        if views is not None and self._known and not self._is_due(views.last):
+            return
+        async with server.writing(WORK_LIMIT_S) as connection, connection.transaction():
+            await connection.execute(_LOCK)
+            self._known = await read_partitions(connection)
+            newest = await connection.fetch_one(_NEWEST)
+            if newest is not None and self._is_due(newest[0]):
+                last = self._known[-1]
+                size = self._size_after(last, newest[0], from_micros(newest[1]))
+                await _make(connection, last.next, last.next + size)
+                self._known = await read_partitions(connection)
+
+    def _is_due(self, head: int) -> bool:
+        last = self._known[-1]
+        return head > (last.first + last.next) // 2
+
+    def _size_after(self, part: Partition, head: int, at: datetime) -> int:
+        """Return how many positions cover the period, at the rate of the events in a partition so far."""
+        size = part.next - part.first
+        spent = at - part.begun_at if part.begun_at is not None else timedelta(0)
+        wanted = size * GROWTH
+        if spent > timedelta(0):
+            wanted = int((head - part.first) * (self._period / spent))
+        return min(max(wanted, size // GROWTH, SMALLEST), size * GROWTH, LARGEST)
+
+
+async def ensure(connection: Connection, position: int) -> None:
+    """Make partitions up to a position, in the caller's transaction, where there are none yet."""
+    await connection.execute(_LOCK)
+    known = await read_partitions(connection)
+    first, size = (known[-1].next, known[-1].next - known[-1].first) if known else (1, SMALLEST)
+    while position >= first:
+        await _make(connection, first, first + size)
+        first += size
+
+
+async def _make(connection: Connection, first: int, following: int) -> None:
+    for table in PARENTS:
+        await connection.execute(_ATTACH.format(table=table, first=first, next=following))
+    await connection.execute(_REGISTER, (first, following))

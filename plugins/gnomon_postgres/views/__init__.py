@@ -1,0 +1,1 @@
+"""Views: folded from events, filed behind them, and proved against them."""

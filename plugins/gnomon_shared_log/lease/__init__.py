@@ -1,0 +1,1 @@
+"""Who leads: terms, the clock that they are counted on, and how they end."""

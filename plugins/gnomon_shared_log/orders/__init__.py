@@ -1,0 +1,1 @@
+"""Orders through the server: their senders, and the process that leads."""

@@ -1,0 +1,1 @@
+"""Writes: to the server, or to the spool while the server is down."""

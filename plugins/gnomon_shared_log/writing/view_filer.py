@@ -1,0 +1,172 @@
+"""Files the views of appended events in groups, right behind the events, so that an append costs one round trip.
+
+    append ──► the events are durable ──► the append returns
+                     │
+                     └──► add ──► one group is written at a time; what is added meanwhile is the next group
+
+A view is derived from events, so it need not be durable when the append returns. What a crash leaves unfiled is folded
+again at the next start, from the position `first` that every append names (`Batch.follow`). Readers in this process
+wait for everything that was added before they asked (`flush`), and those in processes that follow do so as well; other
+programs see a view one group later than its events. Several views of one run in a group are written once. Where groups
+are expensive, the filer rests between them, so that they become larger; nobody waits for that. What a server that is
+down does not take is retried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Generic
+
+import msgspec
+
+from gnomon.backoff import Backoff
+from gnomon.domain.execution import Execution
+from gnomon.errors import StoreError, StoreUnavailableError
+from gnomon.logs import get_logger
+from gnomon_shared_log.ports.batch import B
+
+log = get_logger("gnomon.shared_log")
+
+MOST_WAITING = 2_000
+"""Events whose views may wait; an append waits while there are more."""
+FLUSH_LIMIT_S = 15.0
+"""For a reader to wait for views."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
+"""The pauses between attempts to write a group."""
+
+
+class Group(msgspec.Struct, Generic[B]):
+    """Views that are written together, the position of their first event, and the number of events."""
+
+    views: B
+    first: int
+    events: int
+
+
+class ViewFiler(Generic[B]):
+    """Writes views with `write`, at most one group every `rest_s` seconds while nobody waits for them.
+
+    `problem` is why the last attempt failed, None if it did not.
+    """
+
+    def __init__(self, write: Callable[[B], Awaitable[None]], rest_s: float = 0.0) -> None:
+        self.problem: str | None = None
+        self._write = write
+        self._rest_s = rest_s
+        self._filing: Group[B] | None = None
+        self._next: Group[B] | None = None
+        self._wake = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._awaiting = 0
+        self._added = self._filed = 0
+        self._is_stopped = False
+
+    @property
+    def first(self) -> int | None:
+        """The position of the first event whose view may not be filed; None if all are."""
+        return next((group.first for group in (self._filing, self._next) if group is not None), None)
+
+    @property
+    def waiting(self) -> int:
+        """The number of events whose views are not filed."""
+        return self._added - self._filed
+
+    def add(self, batch: B) -> None:
+        """File the views of events that are durable."""
+        if self._is_stopped or batch.has_only_events:
+            return
+        group = Group(batch.without_events(), batch.first, batch.event_count)
+        if self._next is None:
+            self._next = group
+        else:
+            self._next.views.add(group.views)
+            self._next.events += group.events
+        self._added += group.events
+        self._wake.set()
+
+    async def room(self) -> None:
+        """Wait while too many views are not filed, unless the server does not take any."""
+        with self._awaited():
+            while self.waiting > MOST_WAITING and self._is_working:
+                await self._changed.wait()
+
+    async def flush(self) -> None:
+        """Wait until everything that was added is filed; StoreUnavailableError if the server does not take it."""
+        wanted = self._added
+        with suppress(TimeoutError), self._awaited():
+            async with asyncio.timeout(FLUSH_LIMIT_S):
+                while self._filed < wanted and self._is_working:
+                    await self._changed.wait()
+        if self._filed < wanted and not self._is_stopped:
+            problem = self.problem or "the server is slow"
+            raise StoreUnavailableError(f"the views of {self.waiting} events are not written yet: {problem}")
+
+    def execution(self, execution_id: str) -> Execution | None:
+        """Return the newest view of an execution that is not filed."""
+        for group in (self._next, self._filing):
+            if group is not None and (view := group.views.execution(execution_id)) is not None:
+                return view
+        return None
+
+    @contextmanager
+    def _awaited(self) -> Iterator[None]:
+        """Do not rest in the block."""
+        self._awaiting += 1
+        self._hurry.set()
+        try:
+            yield
+        finally:
+            self._awaiting -= 1
+
+    @property
+    def _is_working(self) -> bool:
+        return self.problem is None and not self._is_stopped
+
+    def stop(self) -> None:
+        """File nothing more: another kernel writes the log, and has folded what was left."""
+        self._is_stopped = True
+        self._wake.set()
+        self._hurry.set()
+        self._notify()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def run(self) -> None:
+        """File what is added, until cancelled. Runs as a task of the store."""
+        backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S, jitter=0.5)
+        while not self._is_stopped:
+            if self._filing is None:
+                if self._next is None:
+                    self._wake.clear()
+                    await self._wake.wait()
+                self._filing, self._next = self._next, None
+            if self._filing is not None:
+                await self._file(self._filing, backoff)
+                await self._rest()
+
+    async def _rest(self) -> None:
+        if self._rest_s and not self._awaiting and not self._is_stopped:
+            self._hurry.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._rest_s):
+                    await self._hurry.wait()
+
+    async def _file(self, group: Group[B], backoff: Backoff) -> None:
+        try:
+            await self._write(group.views)
+        except StoreError as exc:
+            if self.problem is None:
+                log.warning("views cannot be written yet", problem=str(exc), events=self.waiting)
+            self.problem = str(exc)
+        else:
+            backoff.reset()
+            self.problem, self._filing = None, None
+            self._filed += group.events
+        self._notify()
+        if self.problem is not None:
+            await asyncio.sleep(backoff.next())

@@ -1,0 +1,1 @@
+"""Reads of the database: single records, lists and counts."""

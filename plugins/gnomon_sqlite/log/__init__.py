@@ -1,0 +1,1 @@
+"""The rows of the log, and the checksums of rows."""

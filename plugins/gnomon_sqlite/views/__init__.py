@@ -1,0 +1,1 @@
+"""Views: on their way to their tables, folded for readers until then, and repaired."""
