@@ -24,7 +24,7 @@ from append import Batch, batches
 from gnomon.domain.codec import EventBatch
 from gnomon_postgres.log import event_reads
 from gnomon_postgres.log.event_append import EventAppend
-from gnomon_postgres.log.lease_table import PostgresLease
+from gnomon_postgres.log.lease_table import PostgresLeaseTable
 from gnomon_postgres.schema import migrations
 from gnomon_postgres.server import Row, Server
 from gnomon_postgres.store import PostgresStore
@@ -52,7 +52,7 @@ async def append(dsn: str, appended: Sequence[Batch]) -> float:
     server = Server(dsn, "bench", LIMIT_S)
     await server.connect()
     await empty(server)
-    lease = PostgresLease(server)
+    lease = PostgresLeaseTable(server)
     await lease.put(LeaseRow(owner=TERM.owner, epoch=TERM.epoch, renewals=1), None)
     log = EventAppend(server, lease)
     begun = time.perf_counter()

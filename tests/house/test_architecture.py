@@ -118,32 +118,32 @@ def test_no_module_has_more_lines_than_a_reader_holds_in_mind(suffix: str) -> No
     assert not {name: length for name, length in lengths.items() if length > LONGEST_MODULE}
 
 
-def drawn_tree() -> dict[str, set[str]]:
-    """Read the listing in the picture: each package of gnomon with its modules, "" for the modules at the top."""
-    block = re.search(r"```text\ngnomon/\n(.*?)```", PICTURE.read_text(encoding="utf-8"), re.DOTALL)
-    assert block, f"{PICTURE.name} has no listing that begins with gnomon/"
+def drawn_tree(package: str) -> dict[str, set[str]]:
+    """Read a listing in the picture: each folder of a package with its modules, "" for the modules at the top."""
+    block = re.search(rf"```text\n{package}/\n(.*?)```", PICTURE.read_text(encoding="utf-8"), re.DOTALL)
+    assert block, f"{PICTURE.name} has no listing that begins with {package}/"
     tree: dict[str, set[str]] = {"": set()}
-    package = ""
+    folder = ""
     for line in block[1].splitlines():
         if match := re.match(r"  (\w+)/ ", line):
-            package = match[1]
-            tree[package] = set()
+            folder = match[1]
+            tree[folder] = set()
         elif match := re.match(r"  (\w+) ", line):
             tree[""].add(match[1])
         else:
-            tree[package].update(line.split())
+            tree[folder].update(line.split())
     return tree
 
 
-def listed_tree() -> dict[str, set[str]]:
+def listed_tree(package: str) -> dict[str, set[str]]:
     """Read the same from the folders."""
     tree: dict[str, set[str]] = {}
     for name in MODULES:
         parts = name.split(".")
-        if parts[0] != "gnomon" or len(parts) == 1 or parts[-1] == "__main__":
+        if parts[0] != package or len(parts) == 1 or parts[-1] == "__main__":
             continue
-        is_package = any(other.startswith(name + ".") for other in MODULES)
-        if len(parts) == 2 and not is_package:
+        is_folder = any(other.startswith(name + ".") for other in MODULES)
+        if len(parts) == 2 and not is_folder:
             tree.setdefault("", set()).add(parts[1])
         elif len(parts) == 2:
             tree.setdefault(parts[1], set())
@@ -152,8 +152,9 @@ def listed_tree() -> dict[str, set[str]]:
     return tree
 
 
-def test_the_picture_of_the_architecture_shows_the_packages_and_modules_that_are_there() -> None:
-    assert drawn_tree() == listed_tree()
+@pytest.mark.parametrize("package", ["gnomon", "gnomon_sqlite", "gnomon_mongo", "gnomon_postgres", "gnomon_shared_log"])
+def test_the_picture_of_the_architecture_shows_the_folders_and_modules_that_are_there(package: str) -> None:
+    assert drawn_tree(package) == listed_tree(package)
 
 
 def test_every_module_is_either_public_or_refused_to_plugins() -> None:

@@ -25,7 +25,7 @@ from gnomon.errors import ConflictError, StoreUnavailableError
 from gnomon.stores import commit_rows
 from gnomon.stores.commit_rows import Newest, Row
 from gnomon_postgres.log import event_reads
-from gnomon_postgres.log.lease_table import PostgresLease
+from gnomon_postgres.log.lease_table import PostgresLeaseTable
 from gnomon_postgres.log.stream_ends import StreamEnds
 from gnomon_postgres.schema.partitions import ensure
 from gnomon_postgres.server import Connection, Server
@@ -78,7 +78,7 @@ class _EarlierAttempt(Exception):
 class EventAppend:
     """Appends the events of the kernel that leads, which calls it for one batch at a time."""
 
-    def __init__(self, server: Server, lease: PostgresLease) -> None:
+    def __init__(self, server: Server, lease: PostgresLeaseTable) -> None:
         self.filed = 0
         """The position up to which views are filed, as far as it is known."""
         self._server = server

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from gnomon.domain import codec
 from gnomon.domain.events import Event
 from gnomon_postgres.server import Server
+from gnomon_shared_log.ports.late_end_table import LateEndTable
 
 MOST_AT_ONCE = 200
 _ADD = """INSERT INTO {schema}.late_ends (stream, version, body)
@@ -18,8 +19,8 @@ _DELETE = """DELETE FROM {schema}.late_ends USING unnest(%s::text[], %s::bigint[
     WHERE late_ends.stream = done.stream AND late_ends.version = done.version"""
 
 
-class PostgresLateEnds:
-    """Implements LateEndTable of gnomon_shared_log."""
+class PostgresLateEndTable(LateEndTable):
+    """The late ends of one log."""
 
     def __init__(self, server: Server) -> None:
         self._server = server

@@ -13,7 +13,7 @@ from gnomon.errors import DeposedError, StoreError, StoreUnavailableError
 from gnomon_postgres.log.notices import renewed, replaced
 from gnomon_postgres.schema.order_tables import CHANNEL
 from gnomon_postgres.server import Connection, Row, Server
-from gnomon_shared_log.ports.lease_row import LeaseRow, Term
+from gnomon_shared_log.ports.lease_row import LeaseRow, LeaseTable, Term
 
 COLUMNS: Final = (
     "owner, epoch, renewals, seconds, cut_off, node, pid, started, place, since, renewed, expires, renewed_here"
@@ -49,8 +49,8 @@ def row_of(found: Row) -> LeaseRow:
     return LeaseRow(*found[: len(LeaseRow.__struct_fields__)])
 
 
-class PostgresLease:
-    """Implements LeaseTable of gnomon_shared_log."""
+class PostgresLeaseTable(LeaseTable):
+    """The row of the leader of one log."""
 
     def __init__(self, server: Server) -> None:
         self._server = server

@@ -28,7 +28,7 @@ _ABANDON = "UPDATE {schema}.orders SET is_abandoned = true WHERE "
 _OPEN = "answer IS NULL AND NOT is_abandoned AND NOT is_withdrawn AND NOT is_expired"
 
 
-class PostgresOrders(OrderTable):
+class PostgresOrderTable(OrderTable):
     """The orders of one log: see OrderTable of gnomon_shared_log for each method. Each is one statement."""
 
     most_bytes = MOST_BYTES

@@ -16,7 +16,6 @@ import msgspec
 
 from gnomon.stores.microseconds import from_micros
 from gnomon_postgres.server import WORK_LIMIT_S, Connection, Server
-from gnomon_postgres.views.view_batch import ViewBatch
 
 REACH: Final = 256
 """Events in a row of `commits`, at most."""
@@ -78,9 +77,9 @@ class Partitions:
             self._known = await read_partitions(connection)
         return self._known[bisect_right(self._known, position, key=lambda part: part.next)]
 
-    async def keep_ahead(self, server: Server, views: ViewBatch | None = None) -> None:
-        """Make the next partition, if the last one is half used; `views` are the newest that were filed."""
-        if views is not None and self._known and not self._is_due(views.last):
+    async def keep_ahead(self, server: Server, head: int | None = None) -> None:
+        """Make the next partition, if the last one is half used; nothing is read if `head` shows that it is not."""
+        if head is not None and self._known and not self._is_due(head):
             return
         async with server.writing(WORK_LIMIT_S) as connection, connection.transaction():
             await connection.execute(_LOCK)

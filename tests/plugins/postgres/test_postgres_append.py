@@ -12,7 +12,7 @@ from gnomon.errors import ConflictError, DeposedError, StoreError, StoreUnavaila
 from gnomon.testing.histories import NOON, SECOND, numbered, scheduled, succeeded
 from gnomon_postgres.log import event_reads
 from gnomon_postgres.log.event_append import EventAppend
-from gnomon_postgres.log.lease_table import PostgresLease
+from gnomon_postgres.log.lease_table import PostgresLeaseTable
 from gnomon_postgres.schema import migrations
 from gnomon_postgres.schema.partitions import SMALLEST
 from gnomon_postgres.server import Server
@@ -42,14 +42,14 @@ async def server(dsn: str) -> AsyncIterator[Server]:
 
 
 @pytest.fixture
-async def lease(server: Server) -> PostgresLease:
-    lease = PostgresLease(server)
+async def lease(server: Server) -> PostgresLeaseTable:
+    lease = PostgresLeaseTable(server)
     assert (await lease.put(row_of(TERM), None)).term == TERM  # type: ignore[union-attr]
     return lease
 
 
 @pytest.fixture
-def append(server: Server, lease: PostgresLease) -> EventAppend:
+def append(server: Server, lease: PostgresLeaseTable) -> EventAppend:
     return EventAppend(server, lease)
 
 
@@ -70,7 +70,7 @@ async def wait_for_lock(server: Server) -> None:
 
 
 async def test_a_repeated_append_writes_nothing_twice(
-    server: Server, append: EventAppend, lease: PostgresLease
+    server: Server, append: EventAppend, lease: PostgresLeaseTable
 ) -> None:
     first, more = runs(2), runs(3, after=6)
     await append.append(first, TERM)
@@ -84,7 +84,7 @@ async def test_a_repeated_append_writes_nothing_twice(
     assert await read(server) == [*first, *more]
 
 
-async def test_a_repeated_first_append_of_a_log_may_have_grown(server: Server, lease: PostgresLease) -> None:
+async def test_a_repeated_first_append_of_a_log_may_have_grown(server: Server, lease: PostgresLeaseTable) -> None:
     lost, repeated = EventAppend(server, lease), EventAppend(server, lease)
     async with server.reading() as connection:
         await repeated.load(connection)  # the log is empty as yet
@@ -95,7 +95,7 @@ async def test_a_repeated_first_append_of_a_log_may_have_grown(server: Server, l
     assert await read(server) == batch
 
 
-async def test_a_repeated_end_of_a_restored_log_is_the_same(server: Server, lease: PostgresLease) -> None:
+async def test_a_repeated_end_of_a_restored_log_is_the_same(server: Server, lease: PostgresLeaseTable) -> None:
     lost, repeated = EventAppend(server, lease), EventAppend(server, lease)
     async with server.reading() as connection:
         await repeated.load(connection)
@@ -108,7 +108,7 @@ async def test_a_repeated_end_of_a_restored_log_is_the_same(server: Server, leas
 
 
 async def test_an_attempt_that_still_runs_on_the_server_is_waited_for(
-    server: Server, append: EventAppend, lease: PostgresLease
+    server: Server, append: EventAppend, lease: PostgresLeaseTable
 ) -> None:
     await append.append(runs(1), TERM)
     await append.append(batch := runs(1, after=3), TERM)
@@ -127,7 +127,7 @@ async def test_an_attempt_that_still_runs_on_the_server_is_waited_for(
 
 
 async def test_a_take_over_waits_for_appends_in_flight_and_ends_later_ones(
-    server: Server, append: EventAppend, lease: PostgresLease
+    server: Server, append: EventAppend, lease: PostgresLeaseTable
 ) -> None:
     await append.append(runs(1), TERM)
     async with server.writing() as connection, connection.transaction():
@@ -149,7 +149,7 @@ async def test_a_take_over_waits_for_appends_in_flight_and_ends_later_ones(
 
 
 async def test_a_kernel_that_has_won_again_repeats_its_append(
-    server: Server, append: EventAppend, lease: PostgresLease
+    server: Server, append: EventAppend, lease: PostgresLeaseTable
 ) -> None:
     following = Term(TERM.owner, TERM.epoch + 1)
     assert await lease.change(TERM, row_of(following, renewals=2))
@@ -162,7 +162,7 @@ async def test_a_kernel_that_has_won_again_repeats_its_append(
 
 
 async def test_a_released_term_and_an_ended_one_append_nothing_more(
-    server: Server, append: EventAppend, lease: PostgresLease
+    server: Server, append: EventAppend, lease: PostgresLeaseTable
 ) -> None:
     await lease.delete(TERM)
     assert await lease.read() is None

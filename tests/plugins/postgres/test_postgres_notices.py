@@ -13,7 +13,7 @@ from gnomon.domain import execution
 from gnomon.errors import StoreError
 from gnomon.testing.histories import numbered, succeeded
 from gnomon_postgres.log.change_source import PostgresChangeSource
-from gnomon_postgres.log.lease_table import PostgresLease
+from gnomon_postgres.log.lease_table import PostgresLeaseTable
 from gnomon_postgres.log.notices import change_of, renewed
 from gnomon_postgres.schema.order_tables import CHANNEL
 from gnomon_postgres.server import Server
@@ -42,7 +42,7 @@ async def server(store: PostgresStore, dsn: str) -> AsyncIterator[Server]:
 
 async def test_appends_and_changes_of_the_lease_are_reported(store: PostgresStore, server: Server) -> None:
     batch = numbered(succeeded())
-    lease = PostgresLease(server)
+    lease = PostgresLeaseTable(server)
     async with PostgresChangeSource(server).changes("log", LONG_S) as next_change:
         async with server.writing() as connection:  # those of other logs, programs and topics are left out
             for payload in ("appended:7 another", "appended:many gnomon", "placed gnomon", "nonsense", ""):
@@ -58,7 +58,7 @@ async def test_appends_and_changes_of_the_lease_are_reported(store: PostgresStor
         assert await next_change() == Replaced()
 
 
-async def _renew(lease: PostgresLease, row: LeaseRow) -> Renewed:
+async def _renew(lease: PostgresLeaseTable, row: LeaseRow) -> Renewed:
     newer = LeaseRow(owner=row.owner, epoch=row.epoch, renewals=row.renewals + 1, seconds=9.0, renewed_here=1.25)
     assert await lease.change(row.term, newer)
     return Renewed({"epoch": row.epoch, "renewals": row.renewals + 1, "renewed_here": 1.25})
