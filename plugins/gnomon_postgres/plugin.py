@@ -7,11 +7,9 @@ from psycopg.conninfo import conninfo_to_dict
 
 from gnomon.conversion import Secret
 from gnomon.durations import Duration
+from gnomon_postgres.schema.log_tables import problem_of_name
 from gnomon_postgres.store import PostgresStore
 from gnomon_shared_log.store_plugin import ServerStoreConfig, ServerStorePlugin
-
-LONGEST_NAME = 63
-"""Bytes of a name: PostgreSQL cuts longer ones off."""
 
 
 class PostgresPlugin(ServerStorePlugin):
@@ -33,7 +31,7 @@ class PostgresPlugin(ServerStorePlugin):
                     "dsn: not a connection string of PostgreSQL: expected postgresql://USER@HOST:PORT/DATABASE, or "
                     "'host=HOST dbname=DATABASE user=USER'"
                 ) from None
-            if problem := _problem_of_name(self.schema):
+            if problem := problem_of_name(self.schema):
                 raise ValueError(f"schema: {problem}, got {self.schema!r}")
             super().__post_init__()
             if self.partition < Duration(minutes=1):
@@ -47,14 +45,3 @@ class PostgresPlugin(ServerStorePlugin):
             **self.config.settings,
             partition=self.config.partition,
         )
-
-
-def _problem_of_name(name: str) -> str | None:
-    """Return why a name cannot be that of a schema, or None."""
-    if not name or "\0" in name:
-        return "expected a name"
-    if len(name.encode()) > LONGEST_NAME:
-        return f"expected at most {LONGEST_NAME} bytes"
-    if name.startswith("pg_"):
-        return "names that begin with pg_ belong to the server"
-    return None

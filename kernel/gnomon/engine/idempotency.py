@@ -15,23 +15,6 @@ import msgspec
 from gnomon.domain.events import Event, Missed, Scheduled
 from gnomon.domain.execution import Execution
 from gnomon.errors import IdempotencyKeyError
-from gnomon.safe_text import safe_repr
-
-MAX_KEY_CHARACTERS = 255
-
-
-def check_key(key: object) -> None:
-    """Raise IdempotencyKeyError for a key that is empty, too long or not text."""
-    if not isinstance(key, str):
-        raise IdempotencyKeyError(f"an idempotency key is text, got {safe_repr(key)}; a UUID is a good key")
-    if not 0 < len(key) <= MAX_KEY_CHARACTERS:
-        raise IdempotencyKeyError(
-            f"an idempotency key has 1 to {MAX_KEY_CHARACTERS} characters, got {len(key)}; a UUID is a good key"
-        )
-    if not key.isprintable():  # so a lone surrogate is refused too
-        raise IdempotencyKeyError(
-            f"an idempotency key has printable characters only, got {key!r}; a UUID is a good key"
-        )
 
 
 def request_digest(

@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
+from gnomon.domain.given_values import refuse_positional
 from gnomon.domain.revision import revision_of
 from gnomon.engine.components import KernelComponents
 from gnomon.engine.deployments import digest_of, reloaded
-from gnomon.engine.given_values import refuse_positional
 from gnomon.engine.job_recorder import Act, Holding
 from gnomon.engine.log_queries import on_kernel_loop
 from gnomon.engine.refused_acts import refusable

@@ -12,10 +12,9 @@ import msgspec
 
 from gnomon.api import JobOrdered, JobView
 from gnomon.domain.events import JobEvent, job_stream
+from gnomon.domain.given_values import check_key, expect_act_texts
 from gnomon.domain.job_order import JobOrder
 from gnomon.engine.added_jobs import taken
-from gnomon.engine.given_values import expect_act_texts
-from gnomon.engine.idempotency import check_key
 from gnomon.engine.job_commands import JobCommands
 from gnomon.engine.job_recorder import Act, Holding
 from gnomon.engine.log_queries import on_kernel_loop

@@ -18,10 +18,10 @@ from gnomon.domain.audits import AuditReport
 from gnomon.domain.estimates import TYPICAL_RUNS, Timing, timing
 from gnomon.domain.events import Event, job_stream
 from gnomon.domain.execution import Execution
+from gnomon.domain.given_values import ACT_TEXTS, expect_act_texts, expect_ids
 from gnomon.domain.parameter_checks import Parameters
 from gnomon.domain.records import ActionPage, ActionQuery, Checkpoint, ExecutionQuery, LogLine, Page
 from gnomon.domain.run_difference import LoggedAct, RunDifference
-from gnomon.engine.given_values import ACT_TEXTS, expect_act_texts, expect_ids
 from gnomon.engine.log_analyses import LogAnalyses
 from gnomon.engine.loop_calls import NOT_RUNNING, call_on
 from gnomon.errors import GnomonError, ParameterError, UnknownExecutionError, UnknownJobError

@@ -23,6 +23,7 @@ from gnomon.errors import (
     JobConflictError,
     JobError,
     JobExistsError,
+    RunOrdersError,
     StepDownError,
     UnknownExecutionError,
     UnknownJobError,
@@ -119,7 +120,7 @@ class RefusedActs:
 def refusable(
     action: str,
 ) -> Callable[[Callable[Concatenate[Self_, P], Awaitable[R]]], Callable[Concatenate[Self_, P], Coroutine[Any, Any, R]]]:
-    """Record the act of an operator that a command refuses; its first parameter is the job or execution."""
+    """Record the act of an operator that a command refuses; its first parameter is a job, a run or a list."""
 
     def decorate(
         method: Callable[Concatenate[Self_, P], Awaitable[R]],
@@ -132,9 +133,17 @@ def refusable(
                 return await method(self, *args, **kwargs)
             except REFUSALS as exc:
                 if isinstance(actor := kwargs.get("actor"), str):
-                    await self.note_refused(action, actor, exc, args[0] if args else kwargs.get(subject))
+                    given = args[0] if args else kwargs.get(subject)
+                    await self.note_refused(action, actor, exc, _first_refused(given, exc))
                 raise
 
         return call
 
     return decorate
+
+
+def _first_refused(given: Any, exc: GnomonError) -> object:
+    """Return what was refused: of a list of orders, the job of the first one that is not valid."""
+    if isinstance(exc, RunOrdersError):
+        return getattr(given[min(exc.problems)], "job_id", None)
+    return given

@@ -12,14 +12,14 @@ import msgspec
 
 from gnomon.api import Triggered
 from gnomon.domain.execution import Execution, manual_execution_id
+from gnomon.domain.given_values import check_key, expect_order
 from gnomon.domain.labels import label_problem
 from gnomon.domain.own_copies import own_view
 from gnomon.domain.run_order import RunOrder, WhenFull
 from gnomon.domain.secret_references import escaped
 from gnomon.engine.components import KernelComponents
 from gnomon.engine.debounces import key_of
-from gnomon.engine.given_values import expect_order
-from gnomon.engine.idempotency import check_key, check_repeated, request_digest, reused_key
+from gnomon.engine.idempotency import check_repeated, request_digest, reused_key
 from gnomon.engine.log_queries import on_kernel_loop
 from gnomon.engine.refused_acts import refusable
 from gnomon.engine.trigger_chain import link_to

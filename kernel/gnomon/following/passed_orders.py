@@ -16,8 +16,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import msgspec
 
 from gnomon.api import KernelApi, Triggered
+from gnomon.domain.given_values import expect_order, refuse_positional
 from gnomon.domain.run_order import RunOrder, WhenFull
-from gnomon.engine.given_values import expect_order, refuse_positional
 from gnomon.engine.log_queries import on_kernel_loop
 from gnomon.engine.past_queries import PastQueries
 from gnomon.errors import GnomonError, JobError, OrderLostError, RunOrdersError

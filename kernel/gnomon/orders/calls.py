@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import timedelta, tzinfo
 from pathlib import PurePath
 from typing import Any, get_args, get_origin, get_type_hints
@@ -20,6 +20,7 @@ from gnomon.api import KernelApi
 from gnomon.domain import events
 from gnomon.domain.codec import decode_all
 from gnomon.domain.orders import Answer, Order
+from gnomon.domain.parameter_checks import SHOWN
 from gnomon.domain.run_order import RunOrder
 from gnomon.durations import Duration, decode_hook, encode_hook
 from gnomon.errors import GnomonError, JobError
@@ -29,7 +30,7 @@ from gnomon.jobs.plain_values import zone_name
 from gnomon.jobs.registered import RegisteredJob
 from gnomon.json_depth import ENVELOPE_DEPTH, MAX_DEPTH, is_text_too_deep
 from gnomon.orders.order_errors import raise_error, written_error
-from gnomon.safe_text import safe_str
+from gnomon.safe_text import safe_repr, safe_str, type_name
 
 ExtraCalls = Mapping[str, Callable[[], Awaitable[Any]]]
 """Calls without parameters that a process answers in addition, by name."""
@@ -86,12 +87,20 @@ def _call(name: str) -> _Call:
 def write_order(name: str, /, *args: Any, **kwargs: Any) -> Order:
     """Return the order that calls a method of KernelApi; JobError for arguments that JSON cannot hold."""
     arguments = _call(name).arguments(args, kwargs)
-    _expect_json(arguments)
     try:
+        _expect_json(arguments)
         plain = msgspec.to_builtins(arguments, enc_hook=_encode_argument, builtin_types=(timedelta,))
         written = msgspec.json.encode(_with_durations(plain))
-    except (TypeError, ValueError, NotImplementedError, RecursionError) as exc:
-        raise JobError(f"{name}: what is passed cannot be written as JSON for the kernel that leads: {exc}") from exc
+        is_too_deep = is_text_too_deep(written, MAX_DEPTH + ENVELOPE_DEPTH)
+    except RecursionError:
+        is_too_deep = True
+    except JobError:
+        raise
+    except (TypeError, ValueError, NotImplementedError) as exc:
+        why = _unwritable(arguments) or safe_str(exc)
+        raise JobError(f"{name}: what is passed cannot be written as JSON for the kernel that leads: {why}") from exc
+    if is_too_deep:
+        raise JobError(f"{name}: what is passed is nested deeper than {MAX_DEPTH} levels, or contains itself")
     return Order(name, msgspec.Raw(written), waits=name in _WAITING or kwargs.get("when_full") == "wait")
 
 
@@ -212,11 +221,35 @@ def _expect_json(value: Any, place: str = "") -> None:
         raise JobError(f"{place}: a {type(value).__name__} is not JSON; pass a list, or text")
     if callable(value) and "kwargs" in place:
         raise JobError(f"{place}: the function {reference(value)} is not JSON; pass text")
+    if isinstance(value, Mapping) and (odd := [key for key in value if not isinstance(key, str)]):
+        raise JobError(f"{place}: the key {safe_repr(odd[0], SHOWN)} is not text, as all keys in JSON are")
+    for _, part, its_place in _parts(value, place):
+        _expect_json(part, its_place)
+
+
+def _unwritable(value: Any, place: str = "") -> str:
+    """Return which part of a value has no form in JSON, and where it stands; "" if all have one."""
+    for key, part, its_place in _parts(value, place):
+        if why := _unwritable(part, its_place):
+            return why
+        if isinstance(key, str) and (why := _unwritable(key, f"{place}: the key")):
+            return why
+    if isinstance(value, Mapping | list | tuple | RunOrder):
+        return ""
+    try:
+        msgspec.json.encode(value, enc_hook=_encode_argument)
+    except UnicodeEncodeError:
+        return f"{place}: {safe_repr(value, SHOWN)} has half a character (a lone surrogate)"
+    except (TypeError, ValueError, NotImplementedError):
+        return f"{place}: {safe_repr(value, SHOWN)} is of the type {type_name(value)}"
+    return ""
+
+
+def _parts(value: Any, place: str) -> Iterator[tuple[Any, Any, str]]:
+    """Yield the keys and parts of a value, each with the place where it stands."""
     if isinstance(value, RunOrder):
         value = {"kwargs": value.kwargs, "labels": value.labels}
     if isinstance(value, Mapping):
-        for key, one in value.items():
-            _expect_json(one, f"{place}.{key}" if place else str(key))
+        yield from ((key, part, f"{place}.{key}" if place else safe_str(key)) for key, part in value.items())
     elif isinstance(value, list | tuple):
-        for number, one in enumerate(value):
-            _expect_json(one, f"{place}[{number}]")
+        yield from ((number, part, f"{place}[{number}]") for number, part in enumerate(value))

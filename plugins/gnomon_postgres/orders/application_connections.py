@@ -11,7 +11,10 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NoReturn, Protocol, TypeAlias
 
-from gnomon.safe_text import type_name
+from gnomon.domain.parameter_checks import SHOWN
+from gnomon.errors import ParameterError
+from gnomon.safe_text import safe_repr, type_name
+from gnomon_postgres.schema.log_tables import problem_of_name
 
 Row: TypeAlias = tuple[Any, ...]
 
@@ -53,6 +56,8 @@ class Statement:
     """A statement with parameters `$1`, `$2` …; `schema` is the name of the log's schema, for errors."""
 
     def __init__(self, text: str, parameters: Sequence[Any], schema: str) -> None:
+        if problem := problem_of_name(schema):
+            raise ParameterError("schema", f"schema: {problem}, got {safe_repr(schema, SHOWN)}")
         self._text = text.replace("{schema}", '"' + schema.replace('"', '""') + '"')
         self.parameters = list(parameters)
         self.schema = schema
@@ -83,6 +88,7 @@ async def fetch_one(connection: AsyncApplicationConnection, statement: Statement
     execute = _ASYNC.get(_driver_of(connection))
     if execute is None or not _is_async(connection):
         _refuse(connection, is_async=True)
+    _expect_postgres(connection)
     try:
         return await execute(connection, statement)
     except Exception as exc:
@@ -95,6 +101,7 @@ def fetch_one_sync(connection: ApplicationConnection, statement: Statement) -> R
     execute = _SYNC.get(_driver_of(connection))
     if execute is None or _is_async(connection):
         _refuse(connection, is_async=False)
+    _expect_postgres(connection)
     try:
         return execute(connection, statement)
     except Exception as exc:
@@ -186,6 +193,17 @@ def _refuse(connection: object, *, is_async: bool) -> NoReturn:
     if _driver_of(connection):  # it is a connection of the other kind
         advice = "; use the function with _sync at the end of its name" if is_async else "; use the one without _sync"
     raise TypeError(f"expected {expected}, got {type_name(connection)}{advice}")
+
+
+def _expect_postgres(connection: Any) -> None:
+    """Raise TypeError for a connection of Django or SQLAlchemy to a database of another product."""
+    dialect = getattr(connection, "dialect", None) or getattr(getattr(connection, "bind", None), "dialect", None)
+    product = getattr(connection, "vendor", None) or getattr(dialect, "name", None) or "postgresql"
+    if product != "postgresql":
+        raise TypeError(
+            f"expected a connection to PostgreSQL, where the log is, got {type_name(connection)} to {product}: an "
+            "order is a row in the database of the log"
+        )
 
 
 def _advise(exc: Exception, schema: str) -> None:

@@ -7,17 +7,20 @@ kernel that leads adds what depends on the order: its key, its actor, and whethe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from gnomon.domain.execution import manual_execution_id
+from gnomon.domain.given_values import ACT_TEXTS, check_key, expect_act_texts, expect_order
 from gnomon.domain.job_order import JobOrder
+from gnomon.domain.labels import label_problem
 from gnomon.domain.orders import new_order_id
+from gnomon.domain.parameter_checks import SHOWN
 from gnomon.domain.run_order import RunOrder, WhenFull
-from gnomon.errors import IdempotencyKeyError, JobError
+from gnomon.errors import GnomonError, JobError, ParameterError, RunOrdersError
 from gnomon.jobs.durable import check_durable
 from gnomon.jobs.job import Job
 from gnomon.jobs.plain_functions import job_of
@@ -26,7 +29,11 @@ from gnomon.safe_text import safe_repr
 
 OrderCall: TypeAlias = Literal["trigger", "order_job", "cancel"]
 OutcomeState: TypeAlias = Literal["pending", "done", "refused", "expired"]
-LONGEST_KEY = 255
+LONGEST_JOB_ID = 128
+MOST_BYTES = 4 * 1024 * 1024
+"""Bytes of an order's arguments: the kernel accepts as many as `arguments_limit`, 256 KiB by default."""
+LONGEST_TIME = timedelta(days=365_000)
+"""The calendar of the server ends some time later."""
 
 
 class PlacedOrder(msgspec.Struct, frozen=True):
@@ -98,7 +105,8 @@ def run_order(
     order: RunOrder, actor: str | None, when_full: WhenFull, expires_in: timedelta | None, triggered_by: str | None
 ) -> NewOrder:
     """Return the order that triggers a job; JobError for arguments that are not JSON, IdempotencyKeyError."""
-    _expect_key(order.idempotency_key)
+    if (problem := label_problem(order.labels)) is not None:
+        raise JobError(problem)
     arguments = {
         "kwargs": order.kwargs,
         "labels": order.labels,
@@ -109,6 +117,23 @@ def run_order(
         "triggered_by": triggered_by,
     }
     return _new_order("trigger", order.job_id, arguments, expires_in, order.idempotency_key, actor)
+
+
+def run_orders(
+    orders: Sequence[RunOrder], actor: str | None, when_full: WhenFull, expires_in: timedelta | None
+) -> list[NewOrder]:
+    """Return the orders that trigger jobs; RunOrdersError has the problems of all that are not valid."""
+    valid: list[NewOrder] = []
+    problems: dict[int, GnomonError] = {}
+    for number, order in enumerate(orders):
+        try:
+            expect_order(order)
+            valid.append(run_order(order, actor, when_full, expires_in, None))
+        except GnomonError as exc:
+            problems[number] = exc
+    if problems:
+        raise RunOrdersError(problems, len(orders))
+    return valid
 
 
 def addition(
@@ -133,7 +158,7 @@ def job_order(
     expires_in: timedelta | None = None,
 ) -> NewOrder:
     """Return the order that adds, replaces or removes a job."""
-    _expect_key(key)
+    expect_act_texts({"owner": owner})
     order = JobOrder(how=how, job_id=job_id, keys=dict(keys), owner=owner)
     arguments = {"order": order, "idempotency_key": key, "actor": actor, "reason": reason}
     return _new_order("order_job", job_id, arguments, expires_in, key, actor)
@@ -153,20 +178,30 @@ def _new_order(
     key: str | None,
     actor: str | None,
 ) -> NewOrder:
-    if job_id is not None and (type(job_id) is not str or not job_id.isprintable()):
-        raise JobError(f"expected the id of a job, got {safe_repr(job_id)}")
+    if job_id is not None and not (0 < len(job_id) <= LONGEST_JOB_ID and job_id.isprintable()):
+        expected = f"1 to {LONGEST_JOB_ID} printable characters"
+        raise JobError(f"job_id: expected the id of a job, {expected}, got {safe_repr(job_id, SHOWN)}")
+    if key is not None:
+        check_key(key)
+    expect_act_texts({name: arguments.get(name) for name in ACT_TEXTS})
     given = {name: value for name, value in arguments.items() if value is not None}
     first = (job_id,) if call == "trigger" else ()
     written = msgspec.json.decode(write_order(call, *first, **given).arguments)
     written.pop("job_id", None)
-    expires_s = None if expires_in is None else expires_in.total_seconds()
-    return NewOrder(call, job_id, msgspec.json.encode(written).decode(), expires_s, key, actor)
+    encoded = msgspec.json.encode(written)
+    if len(encoded) > MOST_BYTES:
+        raise JobError(
+            f"the order has {len(encoded):,} bytes of arguments, and {MOST_BYTES:,} are allowed: keep large data "
+            "elsewhere and pass a reference to it, such as a path or a key"
+        )
+    return NewOrder(call, job_id, encoded.decode(), _seconds(expires_in), key, actor)
 
 
-def _expect_key(key: object) -> None:
-    if key is None or (isinstance(key, str) and 0 < len(key) <= LONGEST_KEY and key.isprintable()):
-        return
-    raise IdempotencyKeyError(
-        f"an idempotency key is text of 1 to {LONGEST_KEY} printable characters, got {safe_repr(key)}; a UUID is a "
-        "good key"
-    )
+def _seconds(expires_in: timedelta | None) -> float | None:
+    """Return the seconds until an order expires; a time that is over already is 0, and a time without end an error."""
+    if expires_in is None:
+        return None
+    if expires_in > LONGEST_TIME:
+        expected = f"at most {LONGEST_TIME.days:,} days, or None for an order that does not expire"
+        raise ParameterError("expires_in", f"expires_in: expected {expected}, got {expires_in}")
+    return max(expires_in.total_seconds(), 0.0)

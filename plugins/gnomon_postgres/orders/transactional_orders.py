@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+from gnomon.domain.parameter_checks import checked
 from gnomon.domain.run_order import RunOrder, WhenFull
 from gnomon.jobs.job import Job
 from gnomon_postgres.orders.application_connections import (
@@ -36,6 +37,7 @@ from gnomon_postgres.orders.placed_orders import (
     cancellation,
     job_order,
     run_order,
+    run_orders,
 )
 
 SCHEMA = "gnomon"
@@ -65,6 +67,7 @@ _OUTCOME = """
     FROM {schema}.transactional_orders WHERE id = CAST($1 AS text)"""
 
 
+@checked
 async def trigger(  # noqa: PLR0913 - one parameter for each option of a run
     connection: AsyncApplicationConnection,
     job_id: str,
@@ -95,6 +98,7 @@ async def trigger(  # noqa: PLR0913 - one parameter for each option of a run
     return placed
 
 
+@checked
 def trigger_sync(  # noqa: PLR0913 - one parameter for each option of a run
     connection: ApplicationConnection,
     job_id: str,
@@ -115,6 +119,7 @@ def trigger_sync(  # noqa: PLR0913 - one parameter for each option of a run
     return placed
 
 
+@checked
 async def trigger_many(
     connection: AsyncApplicationConnection,
     orders: Sequence[RunOrder],
@@ -129,9 +134,10 @@ async def trigger_many(
     Each order is accepted or refused without regard to the others. `resume` of an order
     does not count: a paused job runs once and stays paused.
     """
-    return await _place(connection, [run_order(one, actor, when_full, expires_in, None) for one in orders], schema)
+    return await _place(connection, run_orders(orders, actor, when_full, expires_in), schema)
 
 
+@checked
 def trigger_many_sync(
     connection: ApplicationConnection,
     orders: Sequence[RunOrder],
@@ -142,9 +148,10 @@ def trigger_many_sync(
     schema: str = SCHEMA,
 ) -> list[PlacedOrder]:
     """Order runs of jobs with one INSERT: `trigger_many` for connections that are not async."""
-    return _place_sync(connection, [run_order(one, actor, when_full, expires_in, None) for one in orders], schema)
+    return _place_sync(connection, run_orders(orders, actor, when_full, expires_in), schema)
 
 
+@checked
 async def add_job(  # noqa: PLR0913 - the options of an order, and the keys of a job
     connection: AsyncApplicationConnection,
     job: Job | Callable[..., Any] | str,
@@ -171,6 +178,7 @@ async def add_job(  # noqa: PLR0913 - the options of an order, and the keys of a
     return placed
 
 
+@checked
 def add_job_sync(  # noqa: PLR0913 - the options of an order, and the keys of a job
     connection: ApplicationConnection,
     job: Job | Callable[..., Any] | str,
@@ -191,6 +199,7 @@ def add_job_sync(  # noqa: PLR0913 - the options of an order, and the keys of a 
     return placed
 
 
+@checked
 async def remove_job(
     connection: AsyncApplicationConnection,
     job_id: str,
@@ -207,6 +216,7 @@ async def remove_job(
     return placed
 
 
+@checked
 def remove_job_sync(
     connection: ApplicationConnection,
     job_id: str,
@@ -223,6 +233,7 @@ def remove_job_sync(
     return placed
 
 
+@checked
 async def cancel(
     connection: AsyncApplicationConnection,
     execution_id: str,
@@ -241,6 +252,7 @@ async def cancel(
     return placed
 
 
+@checked
 def cancel_sync(
     connection: ApplicationConnection,
     execution_id: str,
@@ -255,6 +267,7 @@ def cancel_sync(
     return placed
 
 
+@checked
 async def order_outcome(
     connection: AsyncApplicationConnection, order_id: str, *, schema: str = SCHEMA
 ) -> OrderOutcome | None:
@@ -263,14 +276,15 @@ async def order_outcome(
     None for one that the transaction does not see: it was rolled back, is not committed yet, or was answered more than
     30 days ago.
     """
-    return _outcome_of(await fetch_one(connection, Statement(_OUTCOME, [order_id], schema)))
+    return _outcome_of(await fetch_one(connection, _search(order_id, schema)))
 
 
+@checked
 def order_outcome_sync(
     connection: ApplicationConnection, order_id: str, *, schema: str = SCHEMA
 ) -> OrderOutcome | None:
     """Return the outcome of an order: `order_outcome` for connections that are not async."""
-    return _outcome_of(fetch_one_sync(connection, Statement(_OUTCOME, [order_id], schema)))
+    return _outcome_of(fetch_one_sync(connection, _search(order_id, schema)))
 
 
 async def _place(connection: AsyncApplicationConnection, orders: list[NewOrder], schema: str) -> list[PlacedOrder]:
@@ -289,6 +303,11 @@ def _insertion(orders: list[NewOrder], schema: str) -> Statement:
     if len(orders) == 1:
         return Statement(_PLACE_ONE, orders[0].row, schema)
     return Statement(_PLACE_MANY, [list(column) for column in zip(*(one.row for one in orders), strict=True)], schema)
+
+
+def _search(order_id: str, schema: str) -> Statement:
+    # An id that the server cannot hold is not that of an order; most drivers would end the transaction with an error.
+    return Statement(_OUTCOME, ["" if "\0" in order_id else order_id], schema)
 
 
 def _placed(orders: list[NewOrder], row: Row | None) -> list[PlacedOrder]:

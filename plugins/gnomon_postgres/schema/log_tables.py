@@ -4,6 +4,8 @@ from __future__ import annotations
 
 LAYOUT = 1
 """Version of the tables and of what is in their rows."""
+LONGEST_NAME = 63
+"""Bytes of a name: PostgreSQL cuts longer ones off."""
 
 # Positions are those of events, times are µs since 1970 except in columns of the type timestamptz, bodies are JSON.
 #
@@ -84,3 +86,14 @@ STATEMENTS: tuple[str, ...] = (
         PRIMARY KEY (stream, version)
     )""",
 )
+
+
+def problem_of_name(name: str) -> str | None:
+    """Return why a name cannot be that of a schema, or None."""
+    if not name or "\0" in name:
+        return "expected a name"
+    if len(name.encode()) > LONGEST_NAME:
+        return f"expected at most {LONGEST_NAME} bytes"
+    if name.startswith("pg_"):
+        return "names that begin with pg_ belong to the server"
+    return None

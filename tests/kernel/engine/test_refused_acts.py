@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gnomon import GnomonError, Job, Kernel, StoreUnavailableError
+from gnomon import GnomonError, Job, Kernel, RunOrder, StoreUnavailableError
 from gnomon.domain.records import Action, ActionQuery
 from gnomon.engine.refused_acts import MOST_OF_ACTOR, MOST_OF_ALL
 from gnomon.testing import RecordingStore, VirtualClock, check_store, make_kernel
@@ -66,6 +66,16 @@ async def test_an_act_on_an_unknown_run_is_in_the_history(action: str) -> None:
         (found,) = await refused(kernel)
 
     assert (found.action, found.job_id, found.execution_id) == (action, "", UNKNOWN)
+
+
+async def test_a_refused_list_is_in_the_history_of_its_first_job_that_is_not_valid() -> None:
+    async with make_kernel(quick) as kernel:
+        with pytest.raises(GnomonError, match="2 of 3 orders"):
+            await kernel.trigger_many([RunOrder("quick"), RunOrder("unknown"), RunOrder("other")], actor="ann")
+        (found,) = await refused(kernel)
+
+    assert (found.action, found.job_id) == ("trigger", "unknown")
+    assert "order 2: there is no job 'other'" in str(found.error_message)
 
 
 @pytest.mark.parametrize("action", ["cancel", "mark_failed"])

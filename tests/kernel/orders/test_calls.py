@@ -28,6 +28,13 @@ OF_KERNELS = vars(KernelApi) | vars(LogApi)
 NAMED: dict[str, Any] = {"actor": "ann", "reason": "why not"}
 
 
+def json_of_depth(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
 async def work(day: date = TODAY, wait: timedelta = timedelta(), n: int = 0, where: Path = Path()) -> list[str]:
     return [type(value).__name__ for value in (day, wait, n, where)]
 
@@ -219,6 +226,22 @@ async def test_arguments_arrive_as_the_types_of_their_parameters(kernel: Kernel)
     triggered = await ordered(kernel, "trigger", "work", kwargs=given)
 
     assert (await kernel.wait(triggered.execution.id)).return_value == ["date", "timedelta", "int", "PosixPath"]
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (object(), r"kwargs\.n: <object object at .*> is of the type object$"),
+        ([1, {"a": 1j}], r"kwargs\.n\[1\]\.a: 1j is of the type complex$"),
+        ({"a": "\ud800"}, r"kwargs\.n\.a: '\\ud800' has half a character"),
+        ({1: 2}, r"^kwargs\.n: the key 1 is not text"),
+        (json_of_depth(5_000), "is nested deeper than 64 levels"),
+    ],
+    ids=["object", "in a list", "surrogate", "key", "depth"],
+)
+def test_the_error_says_where_what_json_cannot_hold_stands(value: Any, problem: str) -> None:
+    with pytest.raises(JobError, match=problem):
+        write_order("trigger", "work", kwargs={"n": value})
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf"), {1, 2}, object(), print, "\ud800", [{"a": object()}]])

@@ -187,6 +187,31 @@ async def test_what_no_kernel_could_read_is_refused_at_once(wrong: dict[str, Any
     assert await orders_in(server) == []
 
 
+async def test_a_transaction_that_has_failed_takes_no_orders(begin: Begin, server: Server) -> None:
+    with suppress(Abort):
+        async with begin() as transaction:
+            await transaction.call("trigger", "send")
+            with pytest.raises(Exception, match="division by zero"):
+                await transaction.execute("SELECT 1 / CAST($1 AS int)", 0)
+            with pytest.raises(Exception, match="current transaction is aborted"):
+                await transaction.call("trigger", "send")
+            raise Abort
+
+    assert await orders_in(server) == []
+
+
+async def test_what_is_refused_before_it_is_sent_leaves_the_transaction_as_it_is(begin: Begin, server: Server) -> None:
+    async with begin() as transaction:
+        with pytest.raises(JobError):
+            await transaction.call("trigger", "send", kwargs={"at": float("nan")})
+        assert await transaction.call("order_outcome", "\0") is None
+        order = await transaction.call("trigger", "send", kwargs={"text": "\0ü" * 500_000})
+
+    assert [(one["id"], one["arguments"]["kwargs"]) for one in await orders_in(server)] == [
+        (order.id, {"text": "\0ü" * 500_000})
+    ]
+
+
 async def test_what_is_no_connection_of_the_right_kind_is_refused(server: Server, dsn: str) -> None:
     async with (
         await psycopg.AsyncConnection.connect(dsn) as connection,

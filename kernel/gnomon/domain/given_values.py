@@ -8,13 +8,14 @@ from typing import Any
 from gnomon.domain.operator_actions import is_reserved
 from gnomon.domain.parameter_checks import SHOWN, fields_rule, rule_of
 from gnomon.domain.run_order import RunOrder
-from gnomon.errors import ActTextError, JobError, ParameterError, ReservedNameError
+from gnomon.errors import ActTextError, IdempotencyKeyError, JobError, ParameterError, ReservedNameError
 from gnomon.safe_text import is_instance, safe_repr, type_name
 
 ACT_TEXTS = frozenset({"actor", "owner", "reason"})
 """The texts of an order that say who asked, for whom, and why."""
 LONGEST_ACT_TEXT = 10_000
 """Characters of each of them."""
+MAX_KEY_CHARACTERS = 255
 
 SCHEDULE_KEYS = {
     "interval": 'every="5m"',
@@ -45,6 +46,20 @@ def expect_ids(ids: list[Any], name: str) -> None:
     """Raise ParameterError unless all items of a list are texts."""
     if _IDS_RULE is not None and (problem := _IDS_RULE(ids, name)) is not None:
         raise ParameterError(name, problem)
+
+
+def check_key(key: object) -> None:
+    """Raise IdempotencyKeyError for a key that is empty, too long or not text."""
+    if not isinstance(key, str):
+        raise IdempotencyKeyError(f"an idempotency key is text, got {safe_repr(key)}; a UUID is a good key")
+    if not 0 < len(key) <= MAX_KEY_CHARACTERS:
+        raise IdempotencyKeyError(
+            f"an idempotency key has 1 to {MAX_KEY_CHARACTERS} characters, got {len(key)}; a UUID is a good key"
+        )
+    if not key.isprintable():  # so a lone surrogate is refused too
+        raise IdempotencyKeyError(
+            f"an idempotency key has printable characters only, got {key!r}; a UUID is a good key"
+        )
 
 
 _ORDER_RULE, _IDS_RULE = fields_rule(RunOrder), rule_of(list[str])
