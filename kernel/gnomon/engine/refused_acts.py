@@ -31,7 +31,7 @@ from gnomon.errors import (
 from gnomon.logs import get_logger
 from gnomon.ports import Clock
 from gnomon.safe_text import safe_str
-from gnomon.text import shorten
+from gnomon.text import shorten, writable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -108,8 +108,8 @@ class RefusedActs:
             day=self._clock.now().date().isoformat(),
             actor=actor,
             action=action,
-            asked_job_id=job_id[:LONGEST_ID],
-            execution_id=execution_id and execution_id[:LONGEST_ID],
+            asked_job_id=writable(job_id)[:LONGEST_ID],
+            execution_id=execution_id and writable(execution_id)[:LONGEST_ID],
             message=shorten(safe_str(error), LONGEST_MESSAGE),
             left_out=window.left_out,
         )

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from gnomon.domain import events, execution
-from gnomon.domain.records import ActionQuery, Checkpoint, ExecutionQuery, LogLine
+from gnomon.domain.records import ActionQuery, Checkpoint, ExecutionQuery, JobScope, LogLine
 from gnomon.errors import ConflictError, StoreError, StoreInUseError
 from gnomon.ports import Store
 from gnomon.testing.action_contract import ActionContract
@@ -128,6 +128,21 @@ class StoreContract(
         assert await store.read() == batch
         assert await store.execution(history[0].stream) == execution.fold(history)
         assert (await store.executions(ExecutionQuery(job_id="A.b-c_d:e", text="🦑"))).total == 1
+
+    async def test_what_no_id_and_no_label_can_be_is_not_found(self, store: Store) -> None:
+        (run,) = {event.stream for event in await append(store, succeeded())}
+
+        for text in (f"{run}\0", "\0", "job:sync\0", "x" * 100_000):
+            assert await store.execution(text) is None
+            assert await store.executions_by_id([text, run]) == {run: await store.execution(run)}
+            assert (await store.stream(text), await store.log(text), await store.jobs([text])) == ([], [], [])
+            scope = JobScope(("\0*",), frozenset({text}))
+            for query in (
+                ExecutionQuery(job_id=text),
+                ExecutionQuery(labels=(f"a:{text}",)),
+                ExecutionQuery(within=scope),
+            ):
+                assert (await store.executions(query)).total == 0
 
     async def test_a_traceback_of_a_mebibyte_is_preserved(self, store: Store) -> None:
         history = extend(running(), events.Failed, reason="exception", traceback="0123456789abcde\n" * 65536)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
 from typing import Any
 
@@ -68,6 +69,15 @@ class ListContract:
                 expected = _sorted([view for view in views if _matches(view, query)], sort)
                 assert [view.id for view in page.items] == expected, query
                 assert (page.total, page.next) == (len(expected), None), query
+
+    async def test_actors_of_any_length_are_told_apart(self, store: Store) -> None:
+        beginning = "".join(hashlib.sha256(bytes([n])).hexdigest() for n in range(200))
+        actors = ["ann", beginning, f"{beginning}.", f"{beginning}\0", "a\0"]
+        await append(store, *(succeeded("sync", NOON + n * SECOND, actor=actor) for n, actor in enumerate(actors)))
+
+        for actor in actors:
+            page = await store.executions(ExecutionQuery(actors=(actor,)))
+            assert [view.actor for view in page.items] == [actor]
 
     async def test_pages_of_a_sorted_list_have_each_execution_once(self, store: Store) -> None:
         await variety(store)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 from gnomon.domain.records import ExecutionQuery, JobScope
 from gnomon.stores.list_filters import OPERATORS
 from gnomon_postgres.lists.job_patterns import expression
-from gnomon_postgres.schema.view_tables import shown
+from gnomon_postgres.schema.view_tables import indexed, shown
 
 Kind: TypeAlias = tuple[str, bool, bool]
 """Status, is_manual, hidden: a list has the rows of each kind in the order of an index."""
@@ -25,9 +25,9 @@ class Condition(NamedTuple):
 
 def in_scope(scope: JobScope) -> Condition:
     """Return the condition that a row is about a job of the scope."""
-    patterns = [expression(pattern) for pattern in scope.patterns]
+    patterns = [expression(shown(pattern)) for pattern in scope.patterns]
     matches = "(job_id = ANY(%s::text[]) OR (job_id <> '' AND job_id ~ ANY(%s::text[])))"
-    return Condition(matches, (sorted(scope.ids), patterns))
+    return Condition(matches, (sorted(map(shown, scope.ids)), patterns))
 
 
 def in_scopes(query: ExecutionQuery) -> Condition:
@@ -72,9 +72,9 @@ def of_texts(query: ExecutionQuery) -> Condition:
         text = shown(query.text.casefold())
         found &= Condition("error_text IS NOT NULL AND strpos(error_text, %s) > 0", (text,))
     if query.labels:
-        found &= Condition("labels IS NOT NULL AND labels @> %s::text[]", (list(query.labels),))
+        found &= Condition("labels IS NOT NULL AND labels @> %s::text[]", (list(map(shown, query.labels)),))
     if query.actors:
-        actors = [shown(actor) for actor in query.actors]
+        actors = [indexed(actor) for actor in query.actors]
         found &= Condition("actor IS NOT NULL AND actor = ANY(%s::text[])", (actors,))
     return found
 

@@ -6,7 +6,7 @@ from gnomon.domain.run_sorting import RunSort
 from gnomon.stores.list_filters import SORT_COLUMNS
 from gnomon.stores.page_cursor import Cursor
 from gnomon_postgres.lists.list_conditions import Condition
-from gnomon_postgres.schema.view_tables import shown
+from gnomon_postgres.schema.view_tables import indexed, shown
 
 
 class ListOrder:
@@ -39,14 +39,14 @@ class ListOrder:
         """Return the condition that a row is not on the pages before the cursor."""
         if start is None:
             return Condition()
-        place = (start.timestamp, start.id)
+        place = (start.timestamp, shown(start.id))
         older = Condition("(timestamp, id) < (%s, %s)", place)
         if self._column is None:
             return older if self._sort.descending else Condition("(timestamp, id) > (%s, %s)", place)
         value = self.value(is_live=is_live)
         if start.value is None:
             return Condition(f"{value} IS NULL") & older
-        bound = shown(start.value) if isinstance(start.value, str) else start.value
+        bound = indexed(start.value) if isinstance(start.value, str) else start.value
         beyond = f"{value} {'<' if self._sort.descending else '>'} %s"
         sql = f"({value} IS NULL OR {beyond} OR ({value} = %s AND {older.sql}))"
         return Condition(sql, (bound, bound, *place))

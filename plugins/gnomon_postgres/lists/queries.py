@@ -53,7 +53,7 @@ async def execution(server: Server, execution_id: str) -> Execution | None:
 
 async def executions_by_id(connection: Connection, ids: Collection[str]) -> list[Execution]:
     """Read these executions, in no order."""
-    rows = await connection.fetch(_RUNS, {"ids": list(ids)}) if ids else []
+    rows = await connection.fetch(_RUNS, {"ids": list(map(shown, ids))}) if ids else []
     return [view_of(body) for (body,) in rows]
 
 
@@ -69,7 +69,7 @@ async def job_states(
     """Read the same."""
     where = Condition() if removed else Condition("removed_at IS NULL")
     if job_ids is not None:
-        where &= Condition("id = ANY(%s::text[])", (list(job_ids),))
+        where &= Condition("id = ANY(%s::text[])", (list(map(shown, job_ids)),))
     rows = await connection.fetch(f"{_JOBS} WHERE {where.sql} ORDER BY id", where.parameters)
     return [job_of(*row) for row in rows]
 

@@ -11,6 +11,7 @@ from gnomon.domain.events import Event
 from gnomon.errors import StoreError
 from gnomon.stores import commit_rows
 from gnomon.stores.commit_rows import EVENTS_PER_ROW, End, Newest
+from gnomon_postgres.schema.view_tables import shown
 from gnomon_postgres.server import Connection, Row
 
 COLUMNS: Final = "first, last, earliest, latest, setback, previous, events, checksum"
@@ -158,7 +159,7 @@ async def chains(connection: Connection, lasts: Collection[int]) -> dict[int, li
 
 async def ends(connection: Connection, names: Collection[str]) -> dict[str, End]:
     """Return where streams end, as far as that is filed."""
-    rows = await connection.fetch(_ENDS, {"names": list(names)})
+    rows = await connection.fetch(_ENDS, {"names": list(map(shown, names))})
     return {name: (version, last) for name, version, last in rows}
 
 

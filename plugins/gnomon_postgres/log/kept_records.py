@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from gnomon.domain.records import Checkpoint, LogLine
+from gnomon_postgres.schema.view_tables import shown
 from gnomon_postgres.server import Connection
 
 _PUT_CHECKPOINT = """INSERT INTO {schema}.checkpoints AS saved (name, position, view) VALUES (%s, %s, %s)
@@ -54,4 +55,5 @@ async def drop_lines(connection: Connection, execution_id: str, oldest: int) -> 
 
 async def lines(connection: Connection, execution_id: str, after: int, limit: int) -> list[LogLine]:
     """Return up to `limit` lines of a run with numbers greater than `after`, in order."""
-    return [_decode_line(body) for (body,) in await connection.fetch(_LINES, (execution_id, after, max(limit, 0)))]
+    found = await connection.fetch(_LINES, (shown(execution_id), after, max(limit, 0)))
+    return [_decode_line(body) for (body,) in found]

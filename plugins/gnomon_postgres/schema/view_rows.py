@@ -18,7 +18,7 @@ from gnomon.json_depth import decode_cut
 from gnomon.stores.commit_rows import End
 from gnomon.stores.removed_jobs import gone_since
 from gnomon.stores.view_columns import end_of, searched_text, sorted_columns
-from gnomon_postgres.schema.view_tables import shown
+from gnomon_postgres.schema.view_tables import indexed, shown
 from gnomon_postgres.server import Connection, Row
 
 Columns: TypeAlias = tuple[tuple[str, str], ...]
@@ -120,7 +120,7 @@ def row_of(view: Execution, end: End, began: int) -> Row:
         labels or None,
         late,
         duration,
-        None if actor is None else shown(actor),
+        None if actor is None else indexed(actor),
         progress,
         encode_view(view),
     )

@@ -22,9 +22,13 @@ partitions than it needs. A bare one has only events that survived its runs, and
 
 from __future__ import annotations
 
+import hashlib
 from typing import Final
 
 REPLACEMENT: Final = "\ufffd"
+LONGEST_INDEXED, LONGEST_BEGIN = 255, 200
+"""Characters of an indexed text, and those that stay of the beginning of a longer one: an entry of an index has room
+for 2,704 bytes."""
 ALL_PARTS: Final = -1
 ALL_JOBS: Final = ""
 
@@ -114,3 +118,11 @@ STATEMENTS: Final = (
 def shown(text: str) -> str:
     """Return a text as a column for lists holds it."""
     return text.replace("\0", REPLACEMENT)
+
+
+def indexed(text: str) -> str:
+    """Return a text as an indexed column holds it: a digest takes the place of what is too much of a long one."""
+    text = shown(text)
+    if len(text) <= LONGEST_INDEXED:
+        return text
+    return f"{text[:LONGEST_BEGIN]}…{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gnomon import GnomonError, Job, Kernel, RunOrder, StoreUnavailableError
+from gnomon import GnomonError, Job, Kernel, RunOrder, StoreUnavailableError, UnknownJobError
 from gnomon.domain.records import Action, ActionQuery
 from gnomon.engine.refused_acts import MOST_OF_ACTOR, MOST_OF_ALL
 from gnomon.testing import RecordingStore, VirtualClock, check_store, make_kernel
@@ -150,6 +150,15 @@ async def test_long_texts_of_a_refused_act_are_cut() -> None:
 
     assert len(found.job_id) <= 128
     assert len(str(found.error_message)) <= 600
+
+
+async def test_what_no_log_can_hold_is_escaped_in_a_refused_act() -> None:
+    async with make_kernel(quick, store=RecordingStore()) as kernel:
+        with pytest.raises(UnknownJobError):
+            await kernel.trigger("\ud800 \0", actor="ann")
+        (found,) = await refused(kernel)
+
+    assert found.job_id == "\\ud800 \\x00"
 
 
 async def test_a_refusal_does_not_wait_for_a_store_that_is_away() -> None:
