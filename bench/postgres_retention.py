@@ -1,15 +1,18 @@
 """Drop a month of a log in PostgreSQL, and time the appends meanwhile.
 
-python bench/postgres_retention.py [--events 10000000] [--days 30]
+python bench/postgres_retention.py [--events 10000000] [--days 30] [--cached 1]
 
 A day of events is appended, with views. The other days are copies of it that the server makes, in partitions of their
-own: nothing reads them, and the tables have the size of a real month. Then `prune` deletes all of them while a run is
-appended every few milliseconds. The goal is a second for all partitions, and no append that waits for them noticeably.
+own: nothing reads them, and the tables have the size of a real month. They are written to the disk, and leave the
+memory, as days that nobody has read for long do: to free the memory of a file takes the system longer than anything
+else here (--cached keeps them in it). Then `prune` deletes all of them while a run is appended every few milliseconds.
+The goal is a second for all partitions, and no append that waits for them noticeably.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
 import tempfile
@@ -78,6 +81,7 @@ async def fill(dsn: str, folder: str, events: int, days: int) -> int:
         await _seal_newest(connection)
         await connection.execute("UPDATE {schema}.log SET filed = (SELECT max(last) FROM {schema}.commits)")
         await connection.execute("VACUUM (ANALYZE)")
+        await connection.execute("CHECKPOINT")
     await server.close()
     return count * days
 
@@ -89,6 +93,15 @@ async def _seal_newest(connection: Connection) -> None:
     first, last, earliest, latest, setback = place
     checksum = checksum_of((first, last, earliest, latest, setback), links, events)
     await connection.execute("UPDATE {schema}.commits SET checksum = %s WHERE first = %s", (checksum, first))
+
+
+def leave_memory(folder: Path) -> None:
+    """Tell the system that the pages of all files are not needed in memory; they have been written before."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 async def append_runs(store: PostgresStore, begin: datetime, ended: asyncio.Event, most: int) -> list[float]:
@@ -130,7 +143,7 @@ def main() -> None:
     """Start a server, fill a log, measure and report."""
     from postgres_servers import PostgresServer, find_postgres, make_folder  # noqa: PLC0415 - of the tests, as above
 
-    asked = arguments("Retention in PostgreSQL.", events=10_000_000, days=30)
+    asked = arguments("Retention in PostgreSQL.", events=10_000_000, days=30, cached=0)
     server = PostgresServer(find_postgres(), make_folder())
     server.initialize()
     server.start("-c", "fsync=on", "-c", "shared_buffers=128MB", "-c", "max_wal_size=4GB")
@@ -138,6 +151,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "later").mkdir()  # another spool, which knows nothing of the newest event
             count = asyncio.run(fill(server.dsn(), folder, asked.events, asked.days))
+            if not asked.cached:
+                leave_memory(server.folder)
             spent, before, beside = asyncio.run(measure(server.dsn(), folder, asked.days, count))
     finally:
         server.clean_up()
