@@ -199,7 +199,13 @@ class Server:
         """Yield this server while it is connected, otherwise another one, which is closed afterwards."""
         if self.is_connected:
             yield self
-            return
+        else:
+            async with self.apart() as other:
+                yield other
+
+    @asynccontextmanager
+    async def apart(self) -> AsyncIterator[Server]:
+        """Yield the same server with other connections, which are closed afterwards: long work holds nothing up."""
         other = Server(self._dsn, self.schema, self.timeout)
         await other.connect()
         try:

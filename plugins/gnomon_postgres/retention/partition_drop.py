@@ -6,10 +6,12 @@ are copied without the others, and the copy takes the place of the partition. If
 replaced like that, too, the copy takes their places, so that bare ones do not become many. In the other direction,
 events of its runs in other partitions are deleted there.
 
-    forget events elsewhere ──► copy what survives ──► lock both tables ──► detach, attach the copy ──► drop ──► commit
+    forget events elsewhere ──► copy what survives ──► lock both tables ──► detach, attach the copy ──► commit ──► free
 
 The locks wait for all statements that read the tables, and other statements wait for the locks. So they are given up
 after LOCK_LIMIT_MS, and the whole transaction is tried again later: appends and readers are not held up for longer.
+The disk takes its time to free large files, so the detached tables are dropped afterwards, without locks on others,
+and some of them at once. `free` also drops those that a killed kernel has left.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import asyncio
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final, NamedTuple
+from uuid import uuid4
 
 import psycopg
 
@@ -70,7 +73,10 @@ _COPY = (
     "CREATE TABLE {schema}.commits_copy (LIKE {schema}.commits INCLUDING ALL EXCLUDING INDEXES EXCLUDING CONSTRAINTS)"
 )
 _COPY_BARE = "INSERT INTO {{schema}}.commits_copy SELECT * FROM {{schema}}.commits_{bare}"
-_DETACH = "ALTER TABLE {{schema}}.{parent} DETACH PARTITION {{schema}}.{parent}_{first}"
+_DETACH = """ALTER TABLE {{schema}}.{parent} DETACH PARTITION {{schema}}.{parent}_{first};
+    ALTER TABLE {{schema}}.{parent}_{first} RENAME TO detached_{parent}_{first}_{token}"""
+_DETACHED = """SELECT relname FROM pg_catalog.pg_class WHERE relnamespace = to_regnamespace(%s) AND relkind = 'r'
+    AND relname LIKE 'detached\\_%%'"""
 _ATTACH = """ALTER TABLE {{schema}}.commits_copy RENAME TO commits_{first};
     ALTER TABLE {{schema}}.commits ATTACH PARTITION {{schema}}.commits_{first} FOR VALUES FROM ({first}) TO ({next})"""
 _NO_ACTS = f"""DELETE FROM {{schema}}.acts WHERE NOT position = ANY(%(kept)s::bigint[])
@@ -107,7 +113,7 @@ class Stretch(NamedTuple):
 
 
 async def drop(server: Server, partitions: Partitions, first: int, before: datetime) -> tuple[int, int] | None:
-    """Drop a partition and those behind it that can be, MOST_AT_ONCE at most.
+    """Detach a partition and those behind it that can be, MOST_AT_ONCE at most; `free` drops their tables.
 
     Return how many runs they had, and the position behind them; None where the partition cannot be dropped, as long as
     events are added to it. StoreUnavailableError where its tables are read all the time.
@@ -131,6 +137,21 @@ async def drop(server: Server, partitions: Partitions, first: int, before: datet
         f"{server.address}: old runs cannot be deleted, because a transaction has been reading them for too long; "
         "pg_stat_activity shows it"
     )
+
+
+async def free(server: Server) -> None:
+    """Drop the tables that were detached, some of them at once."""
+    async with server.apart() as other:
+        async with other.reading() as connection:
+            names = [name for (name,) in await connection.fetch(_DETACHED, (server.quoted,))]
+        for result in await asyncio.gather(*(_free(other, name) for name in names), return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+
+
+async def _free(server: Server, name: str) -> None:
+    async with server.writing(WORK_LIMIT_S) as connection:
+        await connection.execute(f"DROP TABLE IF EXISTS {{schema}}.{name}")
 
 
 async def _droppable(connection: Connection, first: int, before: datetime, most: int = MOST_AT_ONCE) -> Stretch | None:
@@ -224,9 +245,9 @@ async def _replace(connection: Connection, stretch: Stretch, bare: Collection[Ro
     # The log comes last, so that appends wait the shortest time.
     detached = [(parent, part) for parent in ("ended", "commits") for part in stretch.parts]
     detached += [("commits", part) for part, _ in bare]
+    token = uuid4().hex[:8]  # a bare one may have the place of one that is not dropped yet
     for parent, part in detached:
-        await connection.execute(_DETACH.format(parent=parent, first=part))
-    await connection.execute(f"DROP TABLE {', '.join(f'{{schema}}.{parent}_{part}' for parent, part in detached)}")
+        await connection.execute(_DETACH.format(parent=parent, first=part, token=token))
     begin, end = min([stretch.first, *(one for one, _ in bare)]), max([stretch.next, *(one for _, one in bare)])
     await connection.execute(_ATTACH.format(first=begin, next=end))
     await connection.execute(_FORGET_PARTITIONS, (begin, end))

@@ -83,6 +83,7 @@ async def prune(
             number, following = dropped
             pruned += number
             forgotten(None)
+    await partition_drop.free(server)
     return pruned
 
 

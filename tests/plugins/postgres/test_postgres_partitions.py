@@ -15,6 +15,7 @@ import pytest
 from gnomon.domain import events
 from gnomon.domain.events import Event
 from gnomon.domain.records import ActionQuery, ExecutionQuery, LogLine
+from gnomon.errors import StoreUnavailableError
 from gnomon.ports import Store
 from gnomon.stores.memory import MemoryStore
 from gnomon.testing.histories import (
@@ -34,7 +35,7 @@ from gnomon_postgres.lists import list_counts, queries
 from gnomon_postgres.lists.list_counts import Extent
 from gnomon_postgres.retention import partition_drop
 from gnomon_postgres.schema import partitions
-from gnomon_postgres.server import Connection
+from gnomon_postgres.server import Connection, Server
 from gnomon_postgres.store import PostgresStore
 
 MINUTE = timedelta(minutes=1)
@@ -122,9 +123,40 @@ async def test_dropping_partitions_deletes_what_deleting_each_run_would(store: P
     with psycopg.connect(dsn) as connection:
         found = connection.execute("SELECT first, is_bare FROM gnomon.partitions ORDER BY first").fetchall()
         tables = connection.execute("SELECT count(*) FROM pg_tables WHERE tablename LIKE 'ended\\_%'").fetchone()
+    assert detached(dsn) == []
     assert [is_bare for _, is_bare in found][:2] == [True, False], "those that were dropped became one"
     assert tables == (len(found) - 1,)
     assert len(found) < 12
+
+
+def detached(dsn: str) -> list[str]:
+    """Return the names of tables that were detached and not dropped yet."""
+    with psycopg.connect(dsn) as connection:
+        rows = connection.execute(
+            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ 'commits|ended' AND NOT relispartition"
+        ).fetchall()
+    return [name for (name,) in rows]
+
+
+async def test_tables_that_an_ended_kernel_has_detached_are_dropped_by_the_next_one(
+    store: PostgresStore, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await append(store, *(succeeded("sync", NOON + n * SECOND) for n in range(300)))
+
+    async def fail(_server: Server, _name: str) -> None:
+        raise StoreUnavailableError("the connection is lost")
+
+    with monkeypatch.context() as cut:
+        cut.setattr(partition_drop, "_free", fail)
+        for minutes in (1, 2, 3):
+            with pytest.raises(StoreUnavailableError, match="is lost"):
+                await store.prune(NOON + minutes * MINUTE)
+    assert len([name for name in detached(dsn) if "commits_1_" in name]) > 1, "the first place was taken several times"
+    total = (await store.executions(ExecutionQuery())).total
+
+    assert await store.prune(NOON) == 0
+    assert detached(dsn) == []
+    assert (await store.executions(ExecutionQuery())).total == total
 
 
 async def test_runs_of_a_partition_that_is_nearly_over_are_left_to_be_dropped_with_it(store: PostgresStore) -> None:
