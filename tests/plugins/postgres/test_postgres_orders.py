@@ -24,8 +24,8 @@ MakeStore = Callable[[str], PostgresStore]
 
 
 @pytest.fixture
-async def make_store(tmp_path: Path) -> AsyncIterator[MakeStore]:
-    """Provide a function that makes stores, closed at the end of the test."""
+async def make_store(tmp_path: Path, database: str) -> AsyncIterator[MakeStore]:
+    """Provide a function that makes stores, closed before the database is dropped: a pooler would wait for it."""
     async with AsyncExitStack() as stack:
 
         def make(dsn: str) -> PostgresStore:
