@@ -23,7 +23,6 @@ from typing import Any
 
 import runs
 from gnomon.stores.commit_rows import checksum_of
-from gnomon.testing.histories import append, succeeded
 from gnomon_postgres.log import event_reads
 from gnomon_postgres.schema import partitions
 from gnomon_postgres.server import Connection, Server
@@ -107,9 +106,11 @@ def leave_memory(folder: Path) -> None:
 async def append_runs(store: PostgresStore, begin: datetime, ended: asyncio.Event, most: int) -> list[float]:
     """Append one run after the other, until `ended`; return how long each took, in ms."""
     times: list[float] = []
-    while not ended.is_set() and len(times) < most:
+    for run in runs.runs(most, ["beside"], begin, timedelta(seconds=1)):
+        if ended.is_set():
+            break
         begun = time.perf_counter()
-        await append(store, succeeded("beside", begin + len(times) * timedelta(seconds=1)))
+        await runs.append(store, iter([run]))
         times.append((time.perf_counter() - begun) * 1_000)
         await asyncio.sleep(PAUSE_S)
     return times
