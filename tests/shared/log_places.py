@@ -69,8 +69,7 @@ def server_of(kind: str, folder: Path) -> Iterator[LogServer]:
 def make_database(server: LogServer, name: str) -> None:
     """Make an empty database where the server does not make it when something is written there."""
     if isinstance(server, PostgresServer):
-        with psycopg.connect(server.dsn(), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}" STRATEGY file_copy')
+        server.create_database(name)
 
 
 def drop_database(server: LogServer, name: str) -> None:

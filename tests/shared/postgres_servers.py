@@ -13,11 +13,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 from servers import PATIENCE, START_PATIENCE, Server, missing
 
 OWNER = "gnomon"
 """The superuser of a test's server, who needs no password."""
+_BACKUP = ("SELECT pg_backup_start('copy', true)", "SELECT labelfile FROM pg_backup_stop(false)")
+_OLD_BACKUP = ("SELECT pg_start_backup('copy', true, false)", "SELECT labelfile FROM pg_stop_backup(false, false)")
+"""How a backup begins and ends, since PostgreSQL 15 and before."""
 
 
 def other_user() -> str | None:
@@ -58,19 +62,46 @@ class PostgresServer(Server):
     def initialize(self) -> None:
         """Make an empty cluster, which takes a second."""
         how = ["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--wal-segsize=1"]
-        self.run("initdb", *how, f"--username={OWNER}", f"--pgdata={self.data}")
+        done = subprocess.run(
+            [str(self._programs / "initdb"), *how, f"--username={OWNER}", f"--pgdata={self.data}"],
+            check=False, capture_output=True, text=True, cwd=self.folder, timeout=START_PATIENCE, **self.identity(),
+        )  # fmt: skip
+        assert done.returncode == 0, f"initdb: {done.stderr}"
 
     def copy_of(self, other: PostgresServer) -> None:
         """Copy the files of a server that is not running."""
         subprocess.run(["cp", "-a", other.data, self.data], check=True)
 
-    def run(self, program: str, *arguments: str) -> None:
-        """Run a program of PostgreSQL, such as `pg_basebackup`, to its end."""
-        done = subprocess.run(
-            [str(self._programs / program), *arguments],
-            check=False, capture_output=True, text=True, cwd=self.folder, timeout=START_PATIENCE, **self.identity(),
-        )  # fmt: skip
-        assert done.returncode == 0, f"{program}: {done.stderr}"
+    def back_up(self, other: PostgresServer) -> None:
+        """Copy the files of this running server to one that was not started yet, without `pg_basebackup`: that of an
+        older PostgreSQL does not work with a newer server, and a package with a server may have none.
+        """
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            begin, end = _BACKUP if connection.info.server_version >= 150000 else _OLD_BACKUP
+            connection.execute(begin)
+            subprocess.run(["cp", "-a", self.data, other.data], check=False)  # a file may vanish meanwhile
+            ((label,),) = connection.execute(end).fetchall()
+        subprocess.run(["cp", "-a", f"{self.data}/pg_wal/.", other.data / "pg_wal"], check=True)
+        (other.data / "postmaster.pid").unlink()
+        other.write("backup_label", label)
+
+    def follow(self, primary: PostgresServer) -> None:
+        """Be a replica of the server of which this one, not started yet, has a copy."""
+        where = f"host=127.0.0.1 port={primary.port} user={OWNER}"
+        self.write("postgresql.auto.conf", f"primary_conninfo = '{where}'\n")
+        self.write("standby.signal", "")
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file of its data."""
+        path = self.data / name
+        path.write_text(text)
+        shutil.chown(path, self.user or os.geteuid())
+
+    def create_database(self, name: str) -> None:
+        """Create an empty database as a copy of files, which is faster here than through the server's log."""
+        with psycopg.connect(self.dsn(), autocommit=True) as connection:
+            how = "STRATEGY file_copy" if connection.info.server_version >= 150000 else ""  # the only one before
+            connection.execute(sql.SQL("CREATE DATABASE {} ").format(sql.Identifier(name)) + sql.SQL(how))
 
     def command(self) -> list[str]:
         settings = {

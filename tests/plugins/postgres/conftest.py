@@ -59,9 +59,9 @@ def bouncer(postgres: PostgresServer) -> Iterator[PgBouncer]:
 def database(postgres: PostgresServer) -> Iterator[str]:
     """Provide the name of an empty database of the test's own."""
     name = f"gnomon_{uuid.uuid4().hex[:12]}"
+    postgres.create_database(name)
+    yield name
     with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {} STRATEGY file_copy").format(sql.Identifier(name)))
-        yield name
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 from collections.abc import Iterator
 from datetime import timedelta
@@ -63,12 +62,6 @@ def one_row(server: PostgresServer, statement: str) -> Any:
         return connection.execute(statement).fetchone()
 
 
-def back_up(server: PostgresServer, other: PostgresServer, *options: str) -> None:
-    """Copy the files of a running server to those of one that was not started yet."""
-    how = ["--checkpoint=fast", "--no-sync", *options]
-    server.run("pg_basebackup", f"--pgdata={other.data}", f"--dbname={server.dsn()}", *how)
-
-
 @pytest.fixture
 def other_postgres(own_postgres: PostgresServer) -> Iterator[PostgresServer]:
     """Provide a server without files, not started yet."""
@@ -80,7 +73,8 @@ def other_postgres(own_postgres: PostgresServer) -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def pair(own_postgres: PostgresServer, other_postgres: PostgresServer) -> Pair:
-    back_up(own_postgres, other_postgres, "--write-recovery-conf")
+    own_postgres.back_up(other_postgres)
+    other_postgres.follow(own_postgres)
     other_postgres.start()
     return Pair(own_postgres, other_postgres)
 
@@ -168,7 +162,7 @@ async def test_a_restore_to_an_earlier_moment_stops_the_next_start(
     archive = own_postgres.folder / "archive"
     own_postgres.stop()
     own_postgres.start("-c", "archive_mode=on", "-c", f"archive_command=mkdir -p {archive} && cp %p {archive}/%f")
-    back_up(own_postgres, other_postgres)
+    own_postgres.back_up(other_postgres)
     spool = tmp_path / "spool.db"
     async with PostgresStore(own_postgres.dsn(), spool=spool, **LIMITS) as store:
         await keep(store, run(0, 0))
@@ -177,9 +171,7 @@ async def test_a_restore_to_an_earlier_moment_stops_the_next_start(
     one_row(own_postgres, "SELECT pg_switch_wal()")
     own_postgres.stop()  # which archives the rest
 
-    signal_file = other_postgres.data / "recovery.signal"
-    signal_file.touch()
-    shutil.chown(signal_file, other_postgres.user or os.geteuid())
+    other_postgres.write("recovery.signal", "")
     settings = {
         "restore_command": f"cp {archive}/%f %p",
         "recovery_target_name": "before",

@@ -59,7 +59,7 @@ async def test_lost_events_are_noticed_by_appends_and_at_a_start_until_the_loss_
     store = new_store(own_postgres, tmp_path / "spool.db")
     await store.open()
     await append(store, run(0, 0))
-    own_postgres.run("pg_basebackup", "-D", str(copy.data), "-d", own_postgres.dsn(), "-c", "fast", "-X", "stream")
+    own_postgres.back_up(copy)
     await append(store, run(1, 3))
     await append(store, run(2, 6))
     replace(own_postgres, copy)
@@ -92,7 +92,7 @@ async def test_other_events_in_the_place_of_acknowledged_ones_are_noticed_at_a_s
 ) -> None:
     async with new_store(own_postgres, tmp_path / "spool.db") as store:
         await append(store, run(0, 0))
-        own_postgres.run("pg_basebackup", "-D", str(copy.data), "-d", own_postgres.dsn(), "-c", "fast", "-X", "stream")
+        own_postgres.back_up(copy)
         await append(store, run(1, 3))
     replace(own_postgres, copy)
     shutil.copy(tmp_path / "spool.db", tmp_path / "kept.db")
