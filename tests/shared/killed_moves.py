@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
 from random import Random
+from typing import Literal
 
 from gnomon import Event, Store
 from gnomon.domain.events import Progress
@@ -17,7 +19,7 @@ from gnomon.testing.histories import NOON, SECOND, append, extend, job_added, ru
 from gnomon.transfer.exporter import export_log
 from gnomon.transfer.importer import import_log
 from gnomon_sqlite import SqliteStore
-from log_places import store_of
+from log_places import LogServer, store_of
 from moved_logs import SPAN, assert_same, everything_in
 
 ROUNDS = 3
@@ -36,29 +38,53 @@ async def write_long_log(store: Store) -> None:
     await store.prune(NOON + timedelta(seconds=300))
 
 
-def move_and_kill(what: str, place: str, path: Path, spool: Path, after: int) -> bool:
-    """Kill an export or import once it has shown its progress some times; return whether it has ended before that."""
+Victim = Literal["process", "server", "both"]
+
+
+def move_and_kill(
+    what: str,
+    place: str,
+    path: Path,
+    spool: Path,
+    after: int,
+    victim: Victim = "process",
+    server: LogServer | None = None,
+) -> bool:
+    """Kill an export or import, or its server, once it has shown its progress some times.
+
+    Return whether it has ended before that. The server runs again afterwards.
+    """
     command = [sys.executable, __file__, what, place, str(path), str(spool)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         for _ in range(after):
             if not process.stdout.readline():
-                assert process.wait() == 0
+                assert process.wait() == 0, process.stderr.read()
                 return True
-        process.kill()
+        if server is not None and victim != "process":
+            server.kill()
+        if victim != "server":
+            process.kill()
+        said = process.communicate()[1]
+    if server is not None and victim != "process":
+        server.start()
+    assert process.returncode in {0, -signal.SIGKILL} or "StoreUnavailableError" in said, said
     return process.returncode == 0
 
 
-async def move_with_kills(place: str, path: Path, folder: Path) -> None:
-    """Move a log from SQLite to a place, while the processes that do it are killed; compare both."""
+async def move_with_kills(place: str, path: Path, folder: Path, server: LogServer | None = None) -> None:
+    """Move a log from SQLite to a place, while the processes that do it, and its server, are killed; compare both."""
     source, spool, random = folder / "source.db", folder / "spool.db", Random(path.suffix)
     async with SqliteStore(source) as store:
         await write_long_log(store)
         expected = await everything_in(store)
 
-    for what, moved in (("export", str(source)), ("import", place)):
-        ended = [move_and_kill(what, moved, path, spool, random.randrange(1, 3)) for _ in range(ROUNDS)]
-        assert not all(ended)
+    exports = [move_and_kill("export", str(source), path, spool, random.randrange(1, 3)) for _ in range(ROUNDS)]
+    victims: list[Victim] = ["process", "server", "both"]
+    imports = [move_and_kill("import", place, path, spool, random.randrange(1, 3), one, server) for one in victims]
+    assert not all(exports)
+    assert not any(imports)
     await export_log(SqliteStore(source), path, is_final=True, audit_span=SPAN)
     target = store_of(place, spool)
     imported = await import_log(target, path)
