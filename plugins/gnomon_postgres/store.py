@@ -92,6 +92,7 @@ class PostgresStore(SharedLog[WriteBatch]):
 
     async def _prepare(self) -> None:
         self.rollback = None
+        await projection.end_earlier_writers(self._server)
         start_task(self._tables.events.notices.run(), self._held)
 
     async def _accept(self, lost: LostEventsError) -> None:

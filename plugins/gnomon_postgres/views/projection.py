@@ -8,6 +8,7 @@ from typing import Final
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
+from gnomon.logs import get_logger
 from gnomon.stores.view_folds import concerns_job, fold_jobs, fold_runs
 from gnomon_postgres.lists import queries
 from gnomon_postgres.log import event_reads
@@ -17,6 +18,8 @@ from gnomon_postgres.server import LIST_LIMIT_S, SNAPSHOT, WORK_LIMIT_S, Connect
 from gnomon_postgres.views.projection_writer import file_views, lock_log, put_jobs
 from gnomon_postgres.views.view_batch import ViewBatch
 
+log = get_logger("gnomon.postgres")
+
 PAGE: Final = 2_000
 """Events that are folded at a time."""
 REBUILD_LIMIT_S: Final = 86_400.0
@@ -24,6 +27,14 @@ _FIRES = f"SELECT {names(FIRES)} FROM {{schema}}.fires WHERE newest_fire IS NOT 
 _KEEP_FIRES = f"""UPDATE {{schema}}.fires AS known SET last_fire = new.last_fire, newest_fire = new.newest_fire
     FROM {given(FIRES)} WHERE known.job_id = new.job_id
     AND (known.newest_fire IS NULL OR known.newest_fire < new.newest_fire)"""  # noqa: S608 - our own names
+_END_EARLIER: Final = """
+    WITH earlier AS MATERIALIZED (
+        SELECT pid, usename::text AS role FROM pg_locks JOIN pg_stat_activity USING (pid)
+            JOIN pg_class ON pg_class.oid = relation JOIN pg_namespace n ON n.oid = relnamespace
+        WHERE nspname = %s AND relname = 'log' AND datname = current_database() AND mode = 'RowShareLock' AND granted
+            AND pid <> pg_backend_pid() AND pg_has_role(usesysid, 'MEMBER')
+    )
+    SELECT pid, role FROM (SELECT *, pg_terminate_backend(pid) AS is_ended FROM earlier) AS found WHERE is_ended"""
 _EMPTY: Final = (
     """TRUNCATE {schema}.live, {schema}.ended, {schema}.counts, {schema}.acts, {schema}.job_states, {schema}.fires,
         {schema}.streams, {schema}.lasting""",
@@ -47,6 +58,17 @@ async def file_group(connection: Connection, views: ViewBatch, partitions: Parti
             await file_views(connection, views, partitions)
         else:
             await _fold(connection, filed, views.last, partitions)
+
+
+async def end_earlier_writers(server: Server) -> None:
+    """End the sessions in which earlier kernels still have the log locked: this one leads now.
+
+    One of a kernel that was stopped, or cut off, while it sent rows would last: the server waits for the rest of a COPY
+    without a limit, and its end is not known as long as its machine confirms what it receives.
+    """
+    async with server.writing() as connection:
+        for pid, user in await connection.fetch(_END_EARLIER, (server.schema,)):
+            log.warning("a session of an earlier kernel had the log locked, and is ended", session=pid, role=user)
 
 
 async def repair(server: Server, partitions: Partitions) -> int:

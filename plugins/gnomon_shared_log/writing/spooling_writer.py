@@ -43,8 +43,8 @@ ALARM = 0.8
 SLOW_APPEND_S, SLOW_MEMORY_S = 0.5, 10.0
 """An append that takes longer than the first is slow, for as long as the second."""
 BACKGROUND_LIMIT_S = 10.0
-"""For one write of what waits in the spool, or of views. A busy server may need longer for hundreds of them than for an
-append, and they would never be written within a limit that is too short for them."""
+"""For one write of what waits in the spool, of views, or of another log. A busy server may need longer for hundreds of
+them than for an append, and they would never be written within a limit that is too short for them."""
 FINISH_LIMIT_S = 5.0
 """For the last views before the store closes."""
 UNORDERED_WRITES = 2
@@ -203,7 +203,7 @@ class SpoolingWriter(Generic[B]):
             await self._filer.room()
             batch.follow(self._newest, self._filer.first or batch.first)
             began = time.monotonic()
-            await self._write_or_spool(batch, events)
+            await self._write_or_spool(batch, events, BACKGROUND_LIMIT_S if has_gaps else None)
             self._appended_at = time.monotonic()
             self._append_s = self._appended_at - began
             self.head = max(self.head, batch.last)
@@ -277,11 +277,11 @@ class SpoolingWriter(Generic[B]):
         if self._holds:
             await self._ends.keep(found)
 
-    async def _write_or_spool(self, batch: B, events: Sequence[Event] = ()) -> None:
+    async def _write_or_spool(self, batch: B, events: Sequence[Event] = (), limit_s: float | None = None) -> None:
         holds = self._holds and bool(events)
         if self._spool.is_empty or holds:
             try:
-                await self._write_now(batch, events)
+                await self._write_now(batch, events, limit_s)
             except (StoreUnavailableError, Refusal) as exc:
                 # It may have been written anyway. It is written again, and what is there already is kept.
                 self._degrade(exc)
@@ -300,11 +300,11 @@ class SpoolingWriter(Generic[B]):
         self._away.set()
         self._warn()
 
-    async def _write_now(self, batch: B, events: Sequence[Event]) -> None:
+    async def _write_now(self, batch: B, events: Sequence[Event], limit_s: float | None) -> None:
         """Write to the server, in the term of this kernel."""
         try:
             await self._lease.hold()
-            await self._write_quickly(batch)
+            await self._write_quickly(batch, limit_s)
         except ConflictError:
             await self._refresh_head()
             raise
@@ -322,10 +322,10 @@ class SpoolingWriter(Generic[B]):
             await self._write_events(batch, BACKGROUND_LIMIT_S)
         await self._write_views(batch)
 
-    async def _write_quickly(self, batch: B) -> None:
+    async def _write_quickly(self, batch: B, limit_s: float | None) -> None:
         """Write the events, in one round trip; their views follow in the background. Write anything else at once."""
         if batch.event_count:
-            await self._write_events(batch)
+            await self._write_events(batch, limit_s)
             self._filer.add(batch)
         else:
             await self._server.events.write_rest(batch)
