@@ -9,8 +9,12 @@ from typing import Final
 
 
 def _json(column: str) -> str:
-    """Return a body as jsonb, which cannot hold NUL: a REPLACEMENT stands for it, as in columns (view_tables.py)."""
-    return rf"replace(convert_from({column}, 'UTF8'), '\u0000', '\ufffd')::jsonb"
+    """Return a body as jsonb, which cannot hold NUL: a REPLACEMENT stands for it, as in columns (view_tables.py).
+
+    Escaped backslashes are out of the way meanwhile, as a character that no JSON has: behind one, u0000 is text.
+    """
+    text = f"convert_from({column}, 'UTF8')"
+    return rf"replace(replace(replace({text}, E'\\\\', E'\x01'), E'\\u0000', E'\\ufffd'), E'\x01', E'\\\\')::jsonb"
 
 
 # Columns come from the columns of the tables where these have them, so that a condition on them uses an index; what is
@@ -19,10 +23,11 @@ _RUN: Final = f"""
     SELECT id, job_id, body ->> 'job_name' AS job_name, status, is_manual, hidden,
         (body ->> 'scheduled_time')::timestamptz AS scheduled_time, timestamp, ended_at,
         duration, late, progress, actor, labels,
-        coalesce((body ->> 'attempt')::integer, 1) AS attempt, body ->> 'retry_of' AS retry_of,
-        body ->> 'triggered_by' AS triggered_by, body ->> 'node' AS node, body ->> 'runner' AS runner,
-        body ->> 'queue' AS queue, body ->> 'reason' AS reason, body ->> 'detail' AS detail,
-        body ->> 'error_type' AS error_type, body ->> 'error_message' AS error_message, body AS record
+        coalesce((body ->> 'attempt')::integer, 1) AS attempt, coalesce((body ->> 'count')::integer, 1) AS count,
+        body ->> 'retry_of' AS retry_of, body ->> 'triggered_by' AS triggered_by, body ->> 'node' AS node,
+        body ->> 'runner' AS runner, body ->> 'queue' AS queue, body ->> 'reason' AS reason,
+        body ->> 'detail' AS detail, body ->> 'error_type' AS error_type, body ->> 'error_message' AS error_message,
+        body AS record
     FROM (SELECT id, job_id, status, is_manual, hidden, timestamp, ended_at, duration, late, progress, actor, labels,
         {_json("body")} AS body FROM {{schema}}.{{table}}) AS {{table}}"""  # noqa: S608 - our own names
 _JOBS: Final = f"""CREATE VIEW {{schema}}.jobs AS
