@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -25,16 +27,9 @@ from postgres_applications import APPLICATIONS, Abort, Begin
 
 KWARGS = {"text": "naïve 日本 🦑 \x00 %s :x $1", "n": [1, 2.5, None, True], "nested": {"a": {}}}
 
-
-GRANTS = (
-    "GRANT USAGE ON SCHEMA gnomon TO shop",
-    "GRANT INSERT (id, call, job_id, arguments, expires) ON gnomon.transactional_orders TO shop",
-)
-GRANT_OUTCOMES = (
-    "GRANT SELECT (id, state, execution_id, error, problem, placed, placed_by, answered) "
-    "ON gnomon.transactional_orders TO shop"
-)
-"""docs/how-to/transactional-orders.md has both."""
+PAGE = Path(__file__).parents[3] / "docs/how-to/transactional-orders.md"
+FROM_SQL, GRANTS, GRANT_OUTCOMES = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+UNDONE_ORDERS = FROM_SQL.rpartition("\n\n")[2]
 
 
 @pytest.fixture
@@ -137,13 +132,13 @@ async def test_an_application_that_may_only_place_orders(server: Server, dsn: st
     ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege) as unknown:
             await gnomon_postgres.trigger(shop, "send")
-        for grant in GRANTS:
-            await owner.execute(grant.replace("shop", role))
+        await owner.execute(GRANTS.replace("shop", role))
         order = await gnomon_postgres.trigger(shop, "send")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             await gnomon_postgres.order_outcome(shop, order.id)
         await owner.execute(GRANT_OUTCOMES.replace("shop", role))
         outcome = await gnomon_postgres.order_outcome(shop, order.id)
+        undone = await (await shop.execute(UNDONE_ORDERS)).fetchall()
         for forbidden in (
             "INSERT INTO gnomon.transactional_orders (call, job_id, placed_by) VALUES ('trigger', 'a', 'gnomon')",
             "UPDATE gnomon.transactional_orders SET state = 'done'",
@@ -157,6 +152,7 @@ async def test_an_application_that_may_only_place_orders(server: Server, dsn: st
     assert "GRANT" in unknown.value.__notes__[0]
     assert outcome is not None
     assert (outcome.state, outcome.placed_by) == ("pending", role)
+    assert undone == [(order.id, "send", "pending", None)]
 
 
 async def test_orders_of_other_schemas_and_none_say_what_to_do(server: Server, dsn: str) -> None:
