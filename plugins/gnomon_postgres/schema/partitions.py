@@ -106,13 +106,18 @@ class Partitions:
 
 
 async def ensure(connection: Connection, position: int) -> None:
-    """Make partitions up to a position, in the caller's transaction, where there are none yet."""
+    """Make partitions up to a position, in the caller's transaction, where there are none yet.
+
+    Positions that are left out, as in a log whose beginning was deleted before it was moved here, share a partition.
+    """
     await connection.execute(_LOCK)
     known = await read_partitions(connection)
     first, size = (known[-1].next, known[-1].next - known[-1].first) if known else (1, SMALLEST)
-    while position >= first:
+    if position >= first + size:
+        await _make(connection, first, position)
+        first, size = position, SMALLEST
+    if position >= first:
         await _make(connection, first, first + size)
-        first += size
 
 
 async def _make(connection: Connection, first: int, following: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from gnomon.domain import events
+from gnomon.domain import events, execution
 from gnomon.domain.events import Event
 from gnomon.domain.records import ActionQuery, ExecutionQuery, LogLine
 from gnomon.errors import StoreUnavailableError
@@ -27,7 +27,9 @@ from gnomon.testing.histories import (
     job_added,
     kernel_history,
     missed,
+    numbered,
     running,
+    scheduled,
     succeeded,
 )
 from gnomon.testing.list_contract import ListContract
@@ -213,6 +215,20 @@ class TestListsOfManyPartitions(ListContract):
         opened = PostgresStore(dsn, spool=tmp_path / "spool.db", timeout=patience, lease=2 * patience)
         async with opened as store:
             yield store
+
+
+async def test_positions_that_were_left_out_take_no_partitions_of_their_own(store: PostgresStore, dsn: str) -> None:
+    parts = [numbered(succeeded(f"at-{after}"), after=after) for after in (0, 10**8, 2**53)]
+
+    for part in parts:
+        await store.restore(part, [execution.fold(part)], [], part[-1].position + 10**6)
+    (following,) = await append(store, scheduled("next"))
+
+    assert await store.read() == [*(event for part in parts for event in part), following]
+    assert following.position == parts[-1][-1].position + 10**6 + 1
+    assert (await store.executions(ExecutionQuery())).total == 4
+    with psycopg.connect(dsn) as connection:
+        assert connection.execute("SELECT count(*) < 20 FROM gnomon.partitions").fetchone() == (True,)
 
 
 async def test_progress_is_deleted_and_the_runs_stay(store: PostgresStore) -> None:
