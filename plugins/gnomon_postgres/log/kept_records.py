@@ -17,7 +17,7 @@ _PUT_CHECKPOINT = """INSERT INTO {schema}.checkpoints AS saved (name, position, 
 _CHECKPOINT = "SELECT position, view FROM {schema}.checkpoints WHERE name = %s"
 _NAMES = "SELECT name FROM {schema}.checkpoints ORDER BY name"
 _PUT_LINES = """INSERT INTO {schema}.log_lines (execution_id, number, body)
-    SELECT %s, number, body FROM unnest(%s::bigint[], %s::bytea[]) AS line (number, body)
+    SELECT %s, number, body FROM unnest(%s::bigint[], %b::bytea[]) AS line (number, body)
     ON CONFLICT (execution_id, number) DO UPDATE SET body = excluded.body"""
 _DROP_LINES = "DELETE FROM {schema}.log_lines WHERE execution_id = %s AND number < %s"
 _LINES = """SELECT body FROM {schema}.log_lines WHERE execution_id = %s AND number > %s ORDER BY number LIMIT %s"""

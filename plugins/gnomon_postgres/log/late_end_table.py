@@ -11,7 +11,7 @@ from gnomon_shared_log.ports.late_end_table import LateEndTable
 
 MOST_AT_ONCE = 200
 _ADD = """INSERT INTO {schema}.late_ends (stream, version, body)
-    SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bytea[])
+    SELECT * FROM unnest(%s::text[], %s::bigint[], %b::bytea[])
     ON CONFLICT (stream, version) DO UPDATE SET body = excluded.body
     RETURNING set_config('synchronous_commit', 'on', true)"""
 _READ = "SELECT body FROM {schema}.late_ends ORDER BY kept, stream, version LIMIT %s"

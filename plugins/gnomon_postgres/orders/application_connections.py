@@ -58,24 +58,27 @@ class Statement:
     def __init__(self, text: str, parameters: Sequence[Any], schema: str) -> None:
         if problem := problem_of_name(schema):
             raise ParameterError("schema", f"schema: {problem}, got {safe_repr(schema, SHOWN)}")
-        self._text = text.replace("{schema}", '"' + schema.replace('"', '""') + '"')
+        self._text = text
+        self._quoted = '"' + schema.replace('"', '""') + '"'
         self.parameters = list(parameters)
         self.schema = schema
 
     @property
     def numbered(self) -> str:
         """The text as asyncpg reads it."""
-        return self._text
+        return self._text.replace("{schema}", self._quoted)
 
     @property
     def formatted(self) -> str:
         """The text as psycopg and Django read it; the parameters come in the order of their numbers."""
-        return _PLACEHOLDER.sub("%s", self._text.replace("%", "%%"))
+        text = _PLACEHOLDER.sub("%s", self._text.replace("%", "%%"))
+        return text.replace("{schema}", self._quoted.replace("%", "%%"))
 
     @property
     def named(self) -> str:
         """The text as SQLAlchemy reads it: see `names`."""
-        return _PLACEHOLDER.sub(r":p\1", self._text.replace(":", "\\:"))
+        text = _PLACEHOLDER.sub(r":p\1", self._text.replace(":", "\\:"))
+        return text.replace("{schema}", self._quoted.replace(":", "\\:"))
 
     @property
     def names(self) -> dict[str, Any]:

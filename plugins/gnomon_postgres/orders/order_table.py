@@ -106,7 +106,7 @@ class PostgresOrderTable(OrderTable):
         """Answer orders of this owner, also those that count as abandoned by now."""
         await self._write(
             "UPDATE {schema}.orders AS o SET answer = given.answer, kept = clock_timestamp() "
-            "FROM unnest(%s::text[], %s::bytea[]) AS given(id, answer) WHERE o.id = given.id AND o.owner = %s",
+            "FROM unnest(%s::text[], %b::bytea[]) AS given(id, answer) WHERE o.id = given.id AND o.owner = %s",
             (list(answers), list(answers.values()), owner),
         )
 

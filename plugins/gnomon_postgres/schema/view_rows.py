@@ -77,7 +77,8 @@ def names(columns: Columns) -> str:
 
 def given(columns: Columns) -> str:
     """Return the text after FROM for rows that are parameters, one for each column, under the name `new`."""
-    return f"unnest({', '.join(f'%s::{kind}[]' for _, kind in columns)}) AS new ({names(columns)})"
+    places = ", ".join(f"{'%b' if kind == 'bytea' else '%s'}::{kind}[]" for _, kind in columns)
+    return f"unnest({places}) AS new ({names(columns)})"
 
 
 def arrays(rows: Iterable[Row]) -> list[list[Any] | str]:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -26,10 +27,26 @@ COLUMNS = """SELECT table_name, column_name, data_type FROM information_schema.c
     WHERE table_schema = 'gnomon' AND table_name = ANY(%s) ORDER BY table_name, ordinal_position"""
 
 
+UNUSUAL = {
+    "standard_conforming_strings": "off",
+    "bytea_output": "escape",
+    "DateStyle": "German",
+    "TimeZone": "Asia/Shanghai",
+    "IntervalStyle": "sql_standard",
+    "extra_float_digits": "-15",
+    "default_transaction_isolation": "serializable",
+}
+"""What a role or a database may have as its settings."""
+
+
 @pytest.fixture
 async def store(dsn: str, tmp_path: Path) -> AsyncIterator[PostgresStore]:
+    """Provide a store whose role has unusual settings."""
     patience = timedelta(seconds=30)
-    opened = PostgresStore(dsn, spool=tmp_path / "spool.db", timeout=patience, lease=2 * patience)
+    options = quote(" ".join(f"-c {name}={value}" for name, value in UNUSUAL.items()))
+    opened = PostgresStore(
+        f"{dsn}?options={options}", spool=tmp_path / "spool.db", timeout=patience, lease=2 * patience
+    )
     async with opened as store:
         yield store
 

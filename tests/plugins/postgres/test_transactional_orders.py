@@ -158,11 +158,11 @@ async def test_an_application_that_may_only_place_orders(server: Server, dsn: st
 async def test_orders_of_other_schemas_and_none_say_what_to_do(server: Server, dsn: str) -> None:
     async with await psycopg.AsyncConnection.connect(dsn) as connection:
         with pytest.raises(psycopg.errors.UndefinedTable) as refused:
-            await gnomon_postgres.trigger(connection, "send", schema='we:ird "%s')
+            await gnomon_postgres.trigger(connection, "send", schema='we:ird $1 "%s')
         await connection.rollback()
 
     assert refused.value.__notes__ == [
-        "Gnomon has no log in the schema 'we:ird \"%s': start a kernel with it once, or pass its `schema`"
+        "Gnomon has no log in the schema 'we:ird $1 \"%s': start a kernel with it once, or pass its `schema`"
     ]
 
 
