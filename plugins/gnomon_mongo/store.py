@@ -43,7 +43,6 @@ from gnomon_shared_log.ports.lease_row import CutOff
 from gnomon_shared_log.ports.log_table import LogEnd
 from gnomon_shared_log.shared_log import Settings, SharedLog
 from gnomon_shared_log.writing.spool_limits import SpoolLimits
-from gnomon_shared_log.writing.spooling_writer import SpoolingWriter
 
 
 class MongoStore(SharedLog[WriteBatch]):
@@ -108,10 +107,10 @@ class MongoStore(SharedLog[WriteBatch]):
         await projection.repair(self._server, end)
         return end.identified()
 
-    async def _record_newest(self, writer: SpoolingWriter[WriteBatch] | None) -> None:
+    async def _on_renewal(self) -> None:
         with suppress(StoreError):
             await self._rejected.load()  # some may have been written again by a command
-        await super()._record_newest(writer)
+        await super()._on_renewal()
 
     # --- writing ---
 

@@ -181,7 +181,6 @@ class SharedLog(Store, Generic[B]):
         await writer.drain_left()
         writer.begin(await self._complete())
         self._writer = writer
-        self._held.push_async_callback(self._record_newest, writer)
         start_task(self._lease.watch_lapses(writer.note_lapse), self._held)
         start_task(writer.drain(), self._held)
         start_task(writer.file_views(), self._held)
@@ -189,10 +188,11 @@ class SharedLog(Store, Generic[B]):
 
     async def _expect_known_log(self, log_id: str) -> None:
         """Raise RolledBackError where another log has been in the place of an empty one, as after a DROP DATABASE."""
-        newest, known = await self._spool.newest(), await self._spool.known_log()
-        if newest is None or known is None or known[0] == log_id or known[1] != self._log.name:
+        known = await self._spool.known_log()
+        if known is None or known[0] == log_id or known[1] != self._log.name:
             return
-        if await self._log.events.read_head():
+        newest = self._spool.newest
+        if newest is None or await self._log.events.read_head():
             return
         raise RolledBackError(
             f"{self._log.name} is empty, and had another log, with events up to {newest.position}: its database was "
@@ -212,16 +212,15 @@ class SharedLog(Store, Generic[B]):
 
     async def _lease_kept(self) -> None:
         try:
-            await self._lease.keep(lambda: self._record_newest(self._writer))
+            await self._lease.keep(self._on_renewal)
         except StoreError as exc:
             if self._writer is not None:
                 self._writer.depose(exc)
 
-    async def _record_newest(self, writer: SpoolingWriter[B] | None) -> None:
-        """Record how far the server has acknowledged the log; called with each renewal of the lease, and at the end."""
-        if writer is not None:
-            with suppress(StoreError):  # on a full disk; the record is needed only after the database has lost events
-                await writer.record_newest()
+    async def _on_renewal(self) -> None:
+        """Do what is done from time to time, after each renewal of the lease."""
+        with suppress(StoreError):  # the mark is needed only after a power cut, when the database has lost events, too
+            await self._spool.flush_newest()
 
     async def _release_lease(self) -> None:
         with suppress(StoreError, TimeoutError):  # then it expires

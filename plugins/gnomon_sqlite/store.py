@@ -168,7 +168,7 @@ class SqliteStore(LockedLog):
         self, events: Sequence[Event], executions: Sequence[Execution], jobs: Sequence[JobState], head: int
     ) -> None:
         await self._write(transactions.restore, self._pending, events, executions, jobs, head)
-        self._mark.write(head)
+        self._mark.note(head)
 
     async def read(self, after: int = 0, limit: int = 1000) -> list[Event]:
         return await self._read(event_rows.read, after, limit)
@@ -345,7 +345,7 @@ class SqliteStore(LockedLog):
     ) -> None:
         transactions.append(connection, self._pending, events, executions, jobs)
         if events:
-            self._mark.write(events[-1].position)
+            self._mark.note(events[-1].position)
         if self._pending.bytes >= FLUSH_BYTES:
             self._flush()  # now, before anyone reads these events: each reader would build their views
 

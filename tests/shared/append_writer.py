@@ -1,11 +1,12 @@
 """A process that appends to a log without pause, and prints each position that was acknowledged.
 
-Usage: python append_writer.py PLACE SPOOL DRIVER, where PLACE is one of log_places
+Usage: python append_writer.py PLACE SPOOL DRIVER LEASE_S, where PLACE is one of log_places
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import signal
 import subprocess
@@ -24,8 +25,8 @@ from log_places import store_of
 class AppendWriter:
     """A kernel's store in its own process."""
 
-    def __init__(self, place: str, spool: Path, driver: str) -> None:
-        command = [sys.executable, __file__, place, str(spool), driver]
+    def __init__(self, place: str, spool: Path, driver: str, lease_s: int = 5) -> None:
+        command = [sys.executable, __file__, place, str(spool), driver, str(lease_s)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self._told: queue.Queue[int | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read)
@@ -38,6 +39,19 @@ class AppendWriter:
             position = self._told.get(timeout=100)
             assert position is not None, "the writer ended by itself"
             self.acknowledged = position
+
+    def expect_after(self, position: int) -> None:
+        """Wait until a position after this one is acknowledged."""
+        while self.acknowledged <= position:
+            self.expect(1)
+
+    def stop(self) -> None:
+        """Stop it, until `go_on`, and wait until it has stopped."""
+        self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
+
+    def go_on(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> int:
         """Kill it; return the highest position that it had told of."""
@@ -61,9 +75,13 @@ class AppendWriter:
         self._told.put(None)
 
 
-async def main(place: str, spool: str, driver: str) -> None:
+async def main(place: str, spool: str, driver: str, lease_s: str) -> None:
     """Append runs of seven jobs, some of them failed, until the process is killed."""
-    limits = {"timeout": timedelta(seconds=2), "patience": timedelta(seconds=60), "lease": timedelta(seconds=5)}
+    limits = {
+        "timeout": timedelta(seconds=2),
+        "patience": timedelta(seconds=60),
+        "lease": timedelta(seconds=int(lease_s)),
+    }
     async with store_of(place, Path(spool), driver=driver, cut_off="run", **limits) as store:
         start = head = await store.head()
         jobs: dict[str, JobState] = {}

@@ -24,6 +24,7 @@ from gnomon.files import make_private
 from gnomon.forks import abandon_in_children
 from gnomon.logs import get_logger
 from gnomon_shared_log.ports.batch import B, BatchCodec, EventIdentity
+from gnomon_shared_log.writing.newest_mark import NewestMark
 
 T = TypeVar("T")
 log = get_logger("gnomon.shared_log")
@@ -46,7 +47,6 @@ _SCHEMA = """
     CREATE TABLE log (id TEXT NOT NULL);
 """
 _PLACE = "ALTER TABLE log ADD COLUMN place TEXT NOT NULL DEFAULT ''"
-_NEWEST = "CREATE TABLE IF NOT EXISTS newest (body BLOB NOT NULL)"
 _ENDS = """
     CREATE TABLE IF NOT EXISTS ends (
         stream TEXT, version INTEGER, body BLOB NOT NULL, PRIMARY KEY (stream, version)
@@ -66,6 +66,8 @@ class Spool(Generic[B]):
         self._codec = codec
         self.entries = self.events = self.size = 0
         self.oldest: float | None = None
+        self._mark = NewestMark(path)
+        self._newest: bytes | None = None
         self._dropped = 0  # entries up to this number are written, but could not be deleted on a full disk
         self._thread: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection
@@ -87,7 +89,7 @@ class Spool(Generic[B]):
         abandon_in_children(self)
         self._thread = ThreadPoolExecutor(1, "gnomon-spool")
         try:
-            await self._do(self._open)
+            await self._do(self._acquire)
         except BaseException:
             await self.close()
             raise
@@ -123,13 +125,19 @@ class Spool(Generic[B]):
         """Return the id of the log to which the spool is bound, and its place; empty where an older version did it."""
         return await self._do(self._known_log)
 
-    async def set_newest(self, event: EventIdentity) -> None:
-        """Record the identity of the newest event that the server has acknowledged."""
-        await self._do(lambda: self._set_newest(event))
+    @property
+    def newest(self) -> EventIdentity | None:
+        """The newest event that the server has acknowledged to kernels with this spool; None if that is not known."""
+        return self._codec.decode_identity(self._newest) if self._newest is not None else None
 
-    async def newest(self) -> EventIdentity | None:
-        """Return what `set_newest` has recorded last."""
-        return await self._do(self._newest)
+    def note_newest(self, event: EventIdentity) -> None:
+        """Record an event that the server has acknowledged, in the mark beside the file: it survives a SIGKILL."""
+        self._newest = event.body
+        self._mark.note(event.body)
+
+    async def flush_newest(self) -> None:
+        """Write the mark to disk, so that it survives a power cut."""
+        await self._do(self._flush_newest)
 
     async def put_ends(self, ends: list[tuple[str, int, bytes]]) -> None:
         """Keep ends of runs (stream, version, event) beside the batches; durable when it returns."""
@@ -199,6 +207,11 @@ class Spool(Generic[B]):
 
     # --- from here on: the spool's own thread ---
 
+    def _acquire(self) -> None:
+        self._open()
+        known = self._known_log()  # a new file knows none, and ignores the mark of one that was moved away
+        self._newest = (self._mark.find(known[0]) or self._newest_of_older_version()) if known is not None else None
+
     def _open(self) -> None:
         self.check_folder()
         make_private(self.path)  # SQLite gives the files beside it the same mode
@@ -218,7 +231,6 @@ class Spool(Generic[B]):
         self._execute("PRAGMA synchronous = FULL")
         if is_new:
             self._connection.executescript(f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; {_SCHEMA} COMMIT;")
-        self._execute(_NEWEST)
         self._execute(_ENDS)
         if "place" not in {row[1] for row in self._execute("PRAGMA table_info(log)")}:
             self._execute(_PLACE)
@@ -227,6 +239,7 @@ class Spool(Generic[B]):
         self.oldest = self._oldest()
 
     def _close(self) -> None:
+        self._mark.close()
         with suppress(AttributeError, sqlite3.Error), closing(self._connection):
             self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -236,30 +249,34 @@ class Spool(Generic[B]):
 
     def _belongs_to(self, log_id: str, place: str) -> None:
         known = self._known_log()
-        if known == (log_id, place):
-            return
-        is_other = known is not None and known[0] != log_id
-        if is_other and self.entries:
-            raise StoreError(
-                f"the spool {self.path} holds {self.events} events of another log: set the configuration back to that "
-                "log and start once to write them there, or rename the file"
-            )
+        if known is not None and known[0] != log_id:
+            self._newest = None
+            if self.entries:
+                raise StoreError(
+                    f"the spool {self.path} holds {self.events} events of another log: set the configuration back to "
+                    "that log and start once to write them there, or rename the file"
+                )
+        if known != (log_id, place):
+            self._bind(log_id, place)
+        self._mark.start(log_id, self._newest)
+        self._execute("DROP TABLE IF EXISTS newest")
+
+    def _bind(self, log_id: str, place: str) -> None:
         with self._connection:
             self._execute("BEGIN")
             self._execute("DELETE FROM log")
-            if is_other:
-                self._execute("DELETE FROM newest")
             self._execute("INSERT INTO log (id, place) VALUES (?, ?)", log_id, place)
 
-    def _set_newest(self, event: EventIdentity) -> None:
-        with self._connection:
-            self._execute("BEGIN IMMEDIATE")
-            self._execute("DELETE FROM newest")
-            self._execute("INSERT INTO newest (body) VALUES (?)", event.body)
-
-    def _newest(self) -> EventIdentity | None:
+    def _newest_of_older_version(self) -> bytes | None:
+        """Return what a version that wrote no mark has recorded."""
+        if self._execute("SELECT 1 FROM sqlite_master WHERE name = 'newest'").fetchone() is None:
+            return None
         row = self._execute("SELECT body FROM newest").fetchone()
-        return self._codec.decode_identity(row[0]) if row else None
+        return row[0] if row else None
+
+    def _flush_newest(self) -> None:
+        self._mark.restore()
+        self._mark.flush()
 
     def _put_ends(self, ends: list[tuple[str, int, bytes]]) -> None:
         with self._connection:
@@ -322,7 +339,7 @@ class Spool(Generic[B]):
             self._connection.close()
         self._open()
         if known is not None:
-            self._belongs_to(*known)
+            self._bind(*known)
 
     def _sums(self, where: str, *parameters: object) -> tuple[int, int, int]:
         sums = f"SELECT count(*), total(events), total(length(body)) FROM entries WHERE {where}"  # noqa: S608 - ours

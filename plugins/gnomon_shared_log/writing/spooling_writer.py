@@ -76,17 +76,14 @@ class SpoolingWriter(Generic[B]):
         self._has_warned = False
         self._append_s = self._appended_at = 0.0
         self._newest: EventIdentity | None = None  # the event before the next one
-        self._acknowledged: EventIdentity | None = None  # the newest one that the server has
-        self._recorded: EventIdentity | None = None  # the one that the spool has recorded
         self._ends = KeptEnds(server.late_ends, spool)
         self._filer = ViewFiler[B](self._write_views, rest_s)
 
     async def find_loss(self) -> LostEventsError | None:
         """Return what the database lacks of what it has acknowledged to an earlier kernel here; None for nothing."""
-        recorded = await self._spool.newest()
         try:
-            if recorded is not None:
-                await self._server.events.check_event(recorded)
+            if (newest := self._spool.newest) is not None:
+                await self._server.events.check_event(newest)
         except LostEventsError as exc:
             return exc
         return None
@@ -99,7 +96,9 @@ class SpoolingWriter(Generic[B]):
     def begin(self, end: LogEnd) -> None:
         """Append behind this end of the log from now on."""
         self.head = end.head
-        self._newest = self._acknowledged = end.newest
+        self._newest = end.newest
+        if end.newest is not None:
+            self._spool.note_newest(end.newest)
 
     async def flush(self) -> None:
         """Wait until all views are filed; StoreUnavailableError if the server does not take them."""
@@ -118,13 +117,6 @@ class SpoolingWriter(Generic[B]):
     def unfiled_execution(self, execution_id: str) -> Execution | None:
         """Return the newest view of an execution that is not filed yet."""
         return self._filer.execution(execution_id)
-
-    async def record_newest(self) -> None:
-        """Record in the spool, which is on this machine, how far the server has acknowledged the log."""
-        newest = self._acknowledged
-        if newest is not None and newest is not self._recorded:
-            await self._spool.set_newest(newest)
-            self._recorded = newest
 
     async def before_prune(self, execution_ids: set[str]) -> None:
         """Expect no longer that the newest event is there, if it is about to be deleted."""
@@ -332,7 +324,7 @@ class SpoolingWriter(Generic[B]):
 
     async def _write_events(self, batch: B, limit_s: float | None = None) -> None:
         await self._server.events.write_events(batch, self._lease.term(), limit_s)
-        self._acknowledged = batch.newest
+        self._spool.note_newest(batch.newest)
 
     async def _write_views(self, views: B) -> None:
         await self._server.events.write_rest(views, BACKGROUND_LIMIT_S)

@@ -20,8 +20,9 @@ from gnomon.domain.rollback import Loss, Rollback
 from gnomon.errors import RolledBackError, StoreError
 from gnomon.logs import get_logger
 from gnomon.stores.commit_rows import tombstone
+from gnomon.stores.mark_file import DamagedMarkError
 from gnomon_sqlite.connection import OwnConnection, connect, insert
-from gnomon_sqlite.file.high_water import DamagedMarkError, HighWaterMark, Mark, current_boot
+from gnomon_sqlite.file.high_water import HighWaterMark, Mark, current_boot
 from gnomon_sqlite.file.log_file import Synchronous
 from gnomon_sqlite.file.wal_check import remaining_wal
 from gnomon_sqlite.log import event_rows
@@ -90,7 +91,7 @@ def _compare(
     """
     marked, damage = None, ""
     try:
-        marked = mark.read()
+        marked = mark.find()
     except DamagedMarkError as exc:
         damage = str(exc)
     found = find_log(path)
@@ -138,4 +139,4 @@ def start_mark(connection: sqlite3.Connection, mark: HighWaterMark, rollback: Ro
         last = rollback.expected
         insert(connection, f"INTO {event_rows.COMMITS}", [tombstone(last, newest)])
     (log_id,) = connection.execute("SELECT log_id FROM identity").fetchone()
-    mark.open(log_id, last)
+    mark.start(log_id, last)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from append_writer import AppendWriter
 from gnomon import Job, Kernel
 from gnomon.domain import execution
 from gnomon.domain.events import Event
@@ -123,6 +124,22 @@ async def test_a_backup_that_is_restored_while_no_kernel_runs_stops_the_start(
     await again.open()
     await keep(again, run(3, 3))
     assert await positions(database) == [1, 2, 3, 4, 5, 6]
+
+
+async def test_a_killed_kernel_has_recorded_what_was_acknowledged_to_it(
+    make_store: MakeStore, server_uri: str, database: Any, tmp_path: Path
+) -> None:
+    place = f"{server_uri.rstrip('/')}/{database.name}?directConnection=true"
+    writer = AppendWriter(place, tmp_path / "spool.db", "pymongo", lease_s=600)  # not renewed meanwhile
+    try:
+        writer.expect(3)
+        acknowledged = writer.kill()
+    finally:
+        writer.close()
+    await roll_back(database, to=acknowledged - 1)
+
+    with pytest.raises(StoreError, match=rf"events {acknowledged} to \d+ are missing, its newest event is"):
+        await make_store().open()
 
 
 async def test_what_retention_has_deleted_is_not_lost(make_store: MakeStore, store: MongoStore, database: Any) -> None:

@@ -120,7 +120,7 @@ async def test_a_view_that_is_rejected_is_kept_aside_and_the_rest_goes_on(
     validator.rejects.clear()
     assert await reader.retry_rejected() == []
     assert await store.execution(bad[0].stream) == execution.fold(bad)
-    await store._record_newest(store._writer)  # as it does each time that it renews the lease
+    await store._on_renewal()  # as it does each time that it renews the lease
     assert store.health().state == "healthy"
 
 

@@ -6,14 +6,17 @@ takes the place of the server later.
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from append_writer import AppendWriter
 from gnomon.domain import execution
 from gnomon.domain.events import Event, KernelStarted
 from gnomon.domain.rollback import Rollback
@@ -95,11 +98,34 @@ async def test_other_events_in_the_place_of_acknowledged_ones_are_noticed_at_a_s
         own_postgres.back_up(copy)
         await append(store, run(1, 3))
     replace(own_postgres, copy)
-    shutil.copy(tmp_path / "spool.db", tmp_path / "kept.db")
-    (tmp_path / "spool.db").unlink()
+    for suffix in ("", ".mark"):
+        (tmp_path / f"spool.db{suffix}").rename(tmp_path / f"kept.db{suffix}")
     async with new_store(own_postgres, tmp_path / "other.db") as other:  # on another machine
         await append(other, run(7, 3))
         await append(other, run(8, 6))
 
     with pytest.raises(RolledBackError, match="event 6 is another one"):
         await new_store(own_postgres, tmp_path / "kept.db").open()
+
+
+async def test_a_killed_kernel_has_recorded_what_was_acknowledged_to_it(
+    own_postgres: PostgresServer, copy: PostgresServer, tmp_path: Path
+) -> None:
+    writer = AppendWriter(own_postgres.dsn(), tmp_path / "spool.db", "psycopg", lease_s=600)  # not renewed meanwhile
+    try:
+        writer.expect(1)
+        own_postgres.back_up(copy)
+        with psycopg.connect(own_postgres.dsn()) as connection:
+            (head,) = connection.execute("SELECT max(last) FROM gnomon.commits").fetchone() or (0,)
+        writer.expect_after(head)
+        acknowledged = writer.kill()
+    finally:
+        writer.close()
+    replace(own_postgres, copy)
+
+    with pytest.raises(RolledBackError) as refused:
+        await new_store(own_postgres, tmp_path / "spool.db").open()
+
+    lost = re.search(r"events (\d+) to (\d+) are missing, its newest event is (\d+)", str(refused.value))
+    assert lost is not None
+    assert int(lost[3]) <= head < acknowledged <= int(lost[2])

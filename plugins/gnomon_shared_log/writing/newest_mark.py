@@ -1,0 +1,52 @@
+"""The mark beside a spool: the newest event that the server has acknowledged, so that a start notices what it has lost.
+
+The server may lose acknowledged events in a failover, or when a backup is restored. It cannot know that; the machine of
+the kernel that appended them does.
+"""
+
+from __future__ import annotations
+
+import binascii
+from pathlib import Path
+
+from gnomon.logs import get_logger
+from gnomon.stores.mark_file import DamagedMarkError, MarkFile
+
+log = get_logger("gnomon.shared_log")
+
+
+class NewestMark(MarkFile):
+    """The id of the log and the identity of the event, written after each append."""
+
+    def __init__(self, spool: Path) -> None:
+        super().__init__(spool.with_name(f"{spool.name}.mark"))
+        self._log_id = b""
+
+    def find(self, log_id: str) -> bytes | None:
+        """Return the identity of the newest event of this log; None where nothing is known of it."""
+        try:
+            if (line := self.read()) is None:
+                return None
+            found, _, body = line.partition(b" ")
+            return (self._parse(body) or None) if found == log_id.encode() else None
+        except DamagedMarkError as exc:
+            log.warning("the mark beside the spool is damaged: a lost part of the log goes unnoticed", problem=str(exc))
+            return None
+
+    def _parse(self, body: bytes) -> bytes:
+        try:
+            return binascii.a2b_base64(body, strict_mode=True)
+        except binascii.Error as exc:
+            raise self.damaged(body) from exc
+
+    def start(self, log_id: str, identity: bytes | None) -> None:
+        """Start to write the mark of this log, from this identity on."""
+        self._log_id = log_id.encode()
+        self.open(self._line(identity or b""))
+
+    def note(self, identity: bytes) -> None:
+        """Record that the server has acknowledged an event."""
+        self.write(self._line(identity))
+
+    def _line(self, identity: bytes) -> bytes:
+        return self._log_id + b" " + binascii.b2a_base64(identity, newline=False)
