@@ -1,4 +1,4 @@
-"""The rights that the how-to page grants are enough: it is executed as it stands, with other names of roles."""
+"""The SQL of the how-to page is executed as it stands, with other names of roles: its rights are enough."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ PAGE = Path(__file__).parents[3] / "docs/how-to/postgresql.md"
 
 
 class Roles(NamedTuple):
-    """The addresses of two roles: one that owns the schema, and one that follows, once it has its rights."""
+    """The addresses of a role that owns the schema and of one that follows, its rights, and the query of sizes."""
 
     owner: str
     follower: str
     grant: str
+    sizes: str
 
 
 @pytest.fixture
@@ -33,10 +34,10 @@ def roles(postgres: PostgresServer, database: str) -> Iterator[Roles]:
     owner, follower = f"{database}_owner", f"{database}_web"
     page = re.sub(r"\b(ROLE|AUTHORIZATION) gnomon\b", rf"\1 {owner}", PAGE.read_text(encoding="utf-8"))
     page = re.sub(r"\b(ROLE|TO) web\b", rf"\1 {follower}", page)
-    prepare, grant = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    prepare, grant, sizes = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
     with psycopg.connect(postgres.dsn(database), autocommit=True) as connection:
         connection.execute(prepare)
-        yield Roles(postgres.dsn(database, owner), postgres.dsn(database, follower), grant)
+        yield Roles(postgres.dsn(database, owner), postgres.dsn(database, follower), grant, sizes)
         for role in (owner, follower):
             connection.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
 
@@ -55,6 +56,8 @@ async def test_a_follower_reads_and_orders_and_may_not_write_the_log(
             run = (await follower.trigger("x")).execution.id
             assert (await follower.wait(run)).status == "success"
             assert [one.id for one in (await follower.executions(ExecutionQuery())).items] == [run]
+        with psycopg.connect(roles.follower) as connection:
+            assert len(connection.execute(roles.sizes).fetchall()) == 10
 
     with pytest.raises(StoreError, match="the role lacks a permission"):
         await store(roles.follower, "web").open()
