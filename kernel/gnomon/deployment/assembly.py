@@ -12,6 +12,7 @@ from gnomon.deployment.file_checks import check_imported, check_writers, python_
 from gnomon.deployment.job_collection import collect_jobs
 from gnomon.deployment.plugin_loading import load_enabled, load_plugins
 from gnomon.domain.job_state import JobState
+from gnomon.engine.logged_jobs import LoggedJobs
 from gnomon.errors import ConfigError, PluginError, UnknownJobError
 from gnomon.jobs.durable import restore_jobs
 from gnomon.jobs.job import Job
@@ -41,11 +42,15 @@ class Deployment(msgspec.Struct, frozen=True):
         """The definitions of the jobs."""
         return [registered.job for registered in self.registered_jobs]
 
-    def with_added(self, states: Iterable[JobState]) -> list[RegisteredJob]:
-        """Return the jobs that a start has: those of the deployment, and those that the log brings back.
+    def served_jobs(self, states: Iterable[JobState]) -> list[RegisteredJob]:
+        """Return the jobs that a kernel has: those of the deployment, and those that the log brings back.
 
-        JobExistsError where a job that was added at run time has the id of one of the deployment.
+        One that only follows has the jobs of the log, whatever its config defines. JobExistsError where a job that was
+        added at run time has the id of one of the deployment.
         """
+        if self.config.kernel.role == "follower":
+            logged = LoggedJobs(self.registered_jobs).of(states)
+            return [msgspec.structs.replace(registered, problem=state.problem) for state, registered in logged]
         return [
             *self.registered_jobs,
             *restore_jobs(states, self.registered_jobs, self.config.groups, contributed_runners(self.plugins)),
@@ -69,7 +74,7 @@ class Deployment(msgspec.Struct, frozen=True):
 
     def job(self, job_id: str, states: Iterable[JobState] = ()) -> Job:
         """Return the job with that id, also of the log's states; UnknownJobError names a similar id."""
-        jobs = {registered.job.id: registered.job for registered in self.with_added(states)}
+        jobs = {registered.job.id: registered.job for registered in self.served_jobs(states)}
         if job_id not in jobs:
             known = f"; the jobs are {', '.join(sorted(jobs))}" if jobs else "; the deployment has no jobs"
             raise UnknownJobError(job_id, close_match(job_id, jobs) or known)

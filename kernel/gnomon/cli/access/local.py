@@ -181,7 +181,7 @@ class LocalKernel:
     async def job(self, job_id: str) -> ShownJob:
         deployment = assemble(self.config)
         states = await (await self.log(deployment.store)).jobs(removed=False)
-        return shown_here(job_id, deployment.with_added(states), states, datetime.now(UTC))
+        return shown_here(job_id, deployment.served_jobs(states), states, datetime.now(UTC))
 
     async def pause_of(self, job_id: str) -> JobPause | None:
         states = await (await self.log()).jobs([job_id])
@@ -196,7 +196,7 @@ class LocalKernel:
         except NoLeaderError:
             deployment = assemble(self.config)
             states = await (await self.log(deployment.store)).jobs(removed=False)
-        jobs = {registered.job.id: registered for registered in deployment.with_added(states)}
+        jobs = {registered.job.id: registered for registered in deployment.served_jobs(states)}
         rules = OrderRules(
             keys=JobKeys(
                 job_key_owners(deployment.plugins, []),
@@ -215,7 +215,7 @@ class LocalKernel:
     async def jobs(self) -> list[JobListing]:
         deployment = assemble(self.config)
         log = await self.log(deployment.store)
-        jobs = deployment.with_added(await log.jobs(removed=False))
+        jobs = deployment.served_jobs(await log.jobs(removed=False))
         return await list_jobs(jobs, log, datetime.now(UTC))
 
     async def executions(self, query: ExecutionQuery, text: str | None = None) -> Page:

@@ -130,7 +130,7 @@ async def _check_added(deployment: Deployment) -> list[str]:
     async with open_log(deployment.store) as log:
         states = await log.jobs(removed=False)
     try:
-        jobs = deployment.with_added(states)
+        jobs = deployment.served_jobs(states)
     except JobExistsError as exc:
         return [str(exc)]
     return [f"job {one.job.id!r} cannot run: {one.problem}" for one in jobs if one.problem is not None]

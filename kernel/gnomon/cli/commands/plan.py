@@ -59,7 +59,9 @@ async def _plan(deployment: Deployment, days: float) -> Plan:
         samples = await read_samples(log)
         states = await log.jobs()
         now = datetime.now(UTC)
-        found = plan(states, deployment.with_added(states), now, days, samples)
+        found = plan(states, deployment.served_jobs(states), now, days, samples)
+        if deployment.config.kernel.role == "follower":  # it never leads, so its groups limit nothing
+            return found
         return msgspec.structs.replace(found, groups=await changed_groups(log, deployment.config.groups, now))
 
 

@@ -74,6 +74,23 @@ def test_lists_and_plans_show_them_with_their_problem(folder: Path) -> None:
     assert "job 'broken' cannot run" in check
 
 
+def test_the_config_of_a_process_that_follows_shows_the_jobs_of_the_log(folder: Path) -> None:
+    config = '[kernel]\nrole = "follower"\n[plugins.sqlite]\n[groups]\nown = 2\n'
+    (folder / "follower.toml").write_text(config, encoding="utf-8")
+
+    listed, jobs = run("jobs", "--config", "follower.toml")
+    shown, job = run("jobs", "show", "defined", "--config", "follower.toml")
+    planned, plan = run("plan", "follower.toml")
+    checked, check = run("check", "--log", "follower.toml")
+
+    assert [line.split()[0] for line in jobs.splitlines() if line.strip()] == ["JOB", "added", "broken", "defined"]
+    assert "cannot run" not in jobs, "the kernel that leads has not said so"
+    assert 'argv = ["true"]' in job
+    assert "nothing changes" in plan
+    assert "group" not in plan
+    assert (listed, shown, planned, checked) == (0, 0, 0, 0), check
+
+
 def test_a_plan_tells_which_added_jobs_it_would_leave_without_an_upstream_job_or_a_group(folder: Path) -> None:
     config = folder / "gnomon.toml"
 
