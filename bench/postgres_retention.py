@@ -95,7 +95,7 @@ async def _seal_newest(connection: Connection) -> None:
 
 
 def leave_memory(folder: Path) -> None:
-    """Tell the system that the pages of all files are not needed in memory; they have been written before."""
+    """Drop the pages of all files from the memory of the system; they have been written before."""
     for path in folder.rglob("*"):
         if path.is_file():
             with path.open("rb") as file:
