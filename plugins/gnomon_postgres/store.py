@@ -132,7 +132,7 @@ class PostgresStore(SharedLog[WriteBatch]):
     ) -> None:
         writer = self._open_writer()
         if events:
-            await writer.append(WriteBatch.of_restore(events, executions), events, has_gaps=True)
+            await writer.restore(WriteBatch.of_restore(events, executions), events)
         await self._tables.events.end_at(head, self._lease.term())
         writer.head = max(writer.head, head)
         await writer.flush()

@@ -19,7 +19,7 @@ from fault_runs import rounds, seed
 from gnomon.testing.log_checks import check_store
 from log_checker import check_events, read_postgres_events
 from log_contest import LEASE_S, Contest, contest_of, kill
-from log_places import LogServer, server_of, store_of
+from log_places import LogServer, patient, server_of, store_of
 
 ROUNDS = rounds(short=4, long=20)
 LATENCY_S = 0.05
@@ -58,7 +58,7 @@ async def test_three_kernels_lose_and_double_nothing_while_their_server_is_away(
         for number in range(ROUNDS):
             await play_round(contest, server, number, chance)
         await contest.end()
-        async with store_of(contest.place, tmp_path / "spool.db") as store:
+        async with store_of(contest.place, **patient(tmp_path / "spool.db")) as store:
             log = await check_store(store)
         check_notes(log, contest.notes)
         check_events(read_postgres_events(contest.place), accepted=contest.notes.ordered.values(), ended=False)

@@ -29,7 +29,7 @@ from contest_checks import check_notes
 from fault_runs import IS_LONG, rounds, seed
 from gnomon.testing.log_checks import check_store
 from log_contest import FAULTS, LEASE_S, PATIENCE, Contender, Contest, contest_of, cut
-from log_places import LogServer, server_of, store_of
+from log_places import LogServer, patient, server_of, store_of
 from servers import eventually
 
 ROUNDS = 5
@@ -75,7 +75,7 @@ async def play(count: int, first: int, server: LogServer, folder: Path, chance: 
     async with contest_of(count, server, folder) as contest:
         measured = [await play_round(contest, first + number, chance) for number in range(ROUNDS)]
         await contest.end()
-        async with store_of(contest.place, folder / "s") as store:
+        async with store_of(contest.place, **patient(folder / "s")) as store:
             log = await check_store(store)  # no fire has two outcomes, no position is missing, each view is right
         check_notes(log, contest.notes)
     return [one for one in measured if one is not None]

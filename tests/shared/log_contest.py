@@ -17,7 +17,7 @@ from typing import NamedTuple
 import log_contender
 from gnomon.errors import NoLogError
 from gnomon.ports import Store
-from log_places import LogServer, make_database, place_on, store_of
+from log_places import LogServer, make_database, patient, place_on, store_of
 from proxies import Proxy, proxied
 from servers import eventually
 
@@ -212,7 +212,7 @@ async def contest_of(count: int, server: LogServer, folder: Path) -> AsyncIterat
     make_database(server, name)
     async with AsyncExitStack() as stack:
         place = place_on(server, name)
-        observer = Observer(store_of(place, folder / "observer.db"))
+        observer = Observer(store_of(place, **patient(folder / "observer.db")))
         stack.push_async_callback(observer.close)
         notes = Notes(folder / "notes")
         stack.callback(notes.close)

@@ -86,7 +86,7 @@ class PostgresServer(Server):
         other.write("backup_label", label)
 
     def follow(self, primary: PostgresServer) -> None:
-        """Be a replica of the server of which this one, not started yet, has a copy."""
+        """Replicate the server of which this one, not started yet, has a copy."""
         where = f"host=127.0.0.1 port={primary.port} user={OWNER}"
         self.write("postgresql.auto.conf", f"primary_conninfo = '{where}'\n")
         self.write("standby.signal", "")

@@ -16,7 +16,7 @@ from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.domain.records import Checkpoint
-from gnomon.errors import StoreError
+from gnomon.errors import StoreError, StoreUnavailableError
 from gnomon.ports import Store
 from gnomon.stores.log_identity import LogMove, read_log_id, read_move, save_log_id, save_move
 from gnomon.tasks import at_once
@@ -63,9 +63,12 @@ async def import_log(store: Store, path: Path, *, as_copy: bool = False, show: S
     place has arrived, and StoreError for a store that has another log.
     """
     header = LineReader(path).header()
-    async with store:
-        move = await _begin(store, header, path)
-        return await _Import(store, path, header, move, show).run(as_copy=as_copy)
+    try:
+        async with store:
+            move = await _begin(store, header, path)
+            return await _Import(store, path, header, move, show).run(as_copy=as_copy)
+    except StoreUnavailableError as exc:
+        raise StoreUnavailableError(f"{exc}; import {path} again, which goes on where this import has come") from exc
 
 
 async def _begin(store: Store, header: Header, path: Path) -> LogMove:

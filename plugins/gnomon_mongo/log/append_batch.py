@@ -32,7 +32,7 @@ async def restore(
 ) -> None:
     """Write a part of a log that was exported from another store, and end the log at `head`."""
     if events:
-        await writer.append(batch, events, has_gaps=True)
+        await writer.restore(batch, events)
     else:
         await writer.keep(batch)
     await operations.keep_head(server, head)

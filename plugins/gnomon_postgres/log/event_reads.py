@@ -19,16 +19,18 @@ COLUMNS: Final = "first, last, earliest, latest, setback, previous, events, chec
 
 _NEWEST = "SELECT first, last, latest, setback, identity FROM {schema}.commits ORDER BY first DESC LIMIT 1"
 _HEAD = "(SELECT last FROM {schema}.commits ORDER BY first DESC LIMIT 1)"
-# The bounds of `first` are constants for the planner, so that it looks at the partitions in question alone.
+# The bounds of `first` are constants for the planner, so that it looks at the partitions in question alone. Of
+# numbers that are added, one is cast: the driver sends each in the smallest type, and the sum of two may not fit it.
 _AFTER = f"""SELECT {COLUMNS}, {_HEAD} FROM {{schema}}.commits
-    WHERE first > %(after)s - {EVENTS_PER_ROW} AND last > %(after)s AND first <= greatest(%(after)s + %(limit)s,
+    WHERE first > %(after)s - {EVENTS_PER_ROW} AND last > %(after)s AND first <= greatest(%(after)s::bigint + %(limit)s,
         (SELECT first FROM {{schema}}.commits WHERE first > %(after)s ORDER BY first LIMIT 1))
     ORDER BY first"""  # noqa: S608 - our own names
 _BETWEEN = f"SELECT {COLUMNS} FROM {{schema}}.commits WHERE first > %s AND first <= %s AND last >= %s ORDER BY first"  # noqa: S608
 _OF_JOB = f"""SELECT {COLUMNS} FROM {{schema}}.commits
     WHERE latest >= %(since)s AND earliest < %(until)s AND position(%(mark)s::bytea IN events) > 0
         AND first <= coalesce(
-        (SELECT first FROM {{schema}}.commits WHERE latest >= %(until)s + %(setback)s ORDER BY latest, first LIMIT 1),
+        (SELECT first FROM {{schema}}.commits
+            WHERE latest >= %(until)s::bigint + %(setback)s ORDER BY latest, first LIMIT 1),
         {2**63 - 1})
     ORDER BY first"""  # noqa: S608 - our own names
 _CHAINS = """WITH RECURSIVE chain (last, position, first, links) AS (

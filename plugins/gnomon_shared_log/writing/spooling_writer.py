@@ -186,20 +186,38 @@ class SpoolingWriter(Generic[B]):
         self._away.set()
         log.critical("events can no longer be appended to the log", problem=str(exc))
 
-    async def append(self, batch: B, events: Sequence[Event], *, has_gaps: bool = False) -> None:
+    async def append(self, batch: B, events: Sequence[Event]) -> None:
         """Write a batch of these events, which follow the head; durable, on the server or in the spool, afterwards."""
         async with self._turn:
-            if self._deposed is not None:
-                raise self._deposed
-            check_places(events, self.head, has_gaps=has_gaps)
-            await self._filer.room()
-            batch.follow(self._newest, self._filer.first or batch.first)
+            await self._take(batch, events)
             began = time.monotonic()
-            await self._write_or_spool(batch, events, BACKGROUND_LIMIT_S if has_gaps else None)
+            await self._write_or_spool(batch, events)
             self._appended_at = time.monotonic()
             self._append_s = self._appended_at - began
-            self.head = max(self.head, batch.last)
-            self._newest = batch.newest
+            self._go_on(batch)
+
+    async def restore(self, batch: B, events: Sequence[Event]) -> None:
+        """Write a part of another log, whose events may have gaps; this machine keeps nothing that the server refuses.
+
+        StoreUnavailableError where the server does not take it: it is imported again then.
+        """
+        async with self._turn:
+            await self._take(batch, events, has_gaps=True)
+            await self._write_now(batch, (), BACKGROUND_LIMIT_S)
+            self._go_on(batch)
+
+    async def _take(self, batch: B, events: Sequence[Event], *, has_gaps: bool = False) -> None:
+        """Expect that events follow the head, and wait until there is room for their views."""
+        if self._deposed is not None:
+            raise self._deposed
+        check_places(events, self.head, has_gaps=has_gaps)
+        await self._filer.room()
+        batch.follow(self._newest, self._filer.first or batch.first)
+
+    def _go_on(self, batch: B) -> None:
+        """Append behind this batch from now on."""
+        self.head = max(self.head, batch.last)
+        self._newest = batch.newest
 
     async def keep(self, batch: B) -> None:
         """Write what is not part of the order of the log: a checkpoint, log lines."""
@@ -269,11 +287,11 @@ class SpoolingWriter(Generic[B]):
         if self._holds:
             await self._ends.keep(found)
 
-    async def _write_or_spool(self, batch: B, events: Sequence[Event] = (), limit_s: float | None = None) -> None:
+    async def _write_or_spool(self, batch: B, events: Sequence[Event] = ()) -> None:
         holds = self._holds and bool(events)
         if self._spool.is_empty or holds:
             try:
-                await self._write_now(batch, events, limit_s)
+                await self._write_now(batch, events)
             except (StoreUnavailableError, Refusal) as exc:
                 # It may have been written anyway. It is written again, and what is there already is kept.
                 self._degrade(exc)
@@ -292,7 +310,7 @@ class SpoolingWriter(Generic[B]):
         self._away.set()
         self._warn()
 
-    async def _write_now(self, batch: B, events: Sequence[Event], limit_s: float | None) -> None:
+    async def _write_now(self, batch: B, events: Sequence[Event], limit_s: float | None = None) -> None:
         """Write to the server, in the term of this kernel."""
         try:
             await self._lease.hold()

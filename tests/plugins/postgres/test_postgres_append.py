@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from gnomon.domain.events import Event
 from gnomon.errors import ConflictError, DeposedError, StoreError, StoreUnavailableError
+from gnomon.stores.microseconds import EPOCH
 from gnomon.testing.histories import NOON, SECOND, numbered, scheduled, succeeded
+from gnomon_postgres import PostgresStore
 from gnomon_postgres.log import event_reads
 from gnomon_postgres.log.event_append import EventAppend
 from gnomon_postgres.log.lease_table import PostgresLeaseTable
@@ -240,3 +244,13 @@ async def test_damage_is_found_when_a_row_is_read(server: Server, append: EventA
 
     with pytest.raises(StoreError, match="events 1 to 3 are not as written"):
         await read(server)
+
+
+async def test_positions_and_times_at_the_limits_of_smaller_numbers_are_found(dsn: str, tmp_path: Path) -> None:
+    async with PostgresStore(dsn, spool=tmp_path / "spool.db") as store:
+        await store.restore(numbered(succeeded(), after=2**15 - 2), [], [], 2**15 + 1)
+
+        assert [event.position for event in await store.read(2**15 - 2)] == [2**15 - 1, 2**15, 2**15 + 1]
+        assert await store.read(2**31 - 2) == []
+        for moment in (EPOCH, EPOCH + timedelta(microseconds=2**15 - 1), EPOCH + timedelta(microseconds=2**31 - 1)):
+            assert await store.job_events("sync", EPOCH, moment) == []

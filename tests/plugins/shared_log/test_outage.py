@@ -434,5 +434,25 @@ async def test_the_first_events_of_a_new_log_may_go_to_the_spool(store: SharedLo
         await keep(store, numbered(scheduled()))
 
 
+@pytest.mark.parametrize("cut_off", ["hold", "run"])
+async def test_a_part_of_another_log_that_does_not_reach_the_server_is_not_kept_here(
+    make_store: MakeStore, server: LogServer, cut_off: str
+) -> None:
+    async with make_store(cut_off=cut_off) as store:
+        await store.restore(run(1, 0), [], [], 3)
+        server.kill()
+        with pytest.raises(StoreUnavailableError, match="log 127"):
+            await store.restore(run(2, 5), [], [], 8)
+        assert await store.head() == 3
+    assert await store.spooled() == (0, 0)
+    server.start()
+
+    async with make_store(cut_off=cut_off) as store:
+        assert [event.position for event in await store.read()] == [1, 2, 3]
+        assert await store.late_ends() == []
+        await store.restore(run(2, 5), [], [], 8)
+        assert [event.position for event in await store.read()] == [1, 2, 3, 6, 7, 8]
+
+
 def is_healthy(store: SharedLog[Any]) -> bool:
     return store.health().state == "healthy"
