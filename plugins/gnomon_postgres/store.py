@@ -19,7 +19,6 @@ from gnomon.domain.records import (
     LogLine,
     Page,
 )
-from gnomon.domain.rollback import Rollback
 from gnomon.errors import RolledBackError
 from gnomon.logs import get_logger
 from gnomon.ports import OrderChannel
@@ -95,12 +94,13 @@ class PostgresStore(SharedLog[WriteBatch]):
         await projection.end_earlier_writers(self._server)
         start_task(self._tables.events.notices.run(), self._held)
 
+    def _refusal(self, lost: LostEventsError, spool: Path) -> str:  # noqa: ARG002 - it is not to be renamed here
+        return f"{lost}, or accept the loss, after which runs may run again: gnomon run --accept-rollback"
+
     async def _accept(self, lost: LostEventsError) -> None:
         if not self.accept_rollback:
-            raise RolledBackError(
-                f"{lost}, or accept the loss, after which runs may run again: gnomon run --accept-rollback"
-            ) from lost
-        self.rollback = Rollback(lost.found, max(lost.expected, lost.found))
+            raise RolledBackError(self._refusal(lost, self._spool.path)) from lost
+        self.rollback = lost.rollback
         await self._tables.events.end_at(lost.expected, self._lease.term())  # nothing takes later events for lost ones
         log.warning("the loss of acknowledged events was accepted", last_event=lost.found, lost_until=lost.expected)
 

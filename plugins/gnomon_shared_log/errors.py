@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gnomon.domain.rollback import Rollback
 from gnomon.errors import StoreError, StoreUnavailableError
 
 
@@ -24,6 +25,11 @@ class LostEventsError(StoreError):
         )
         self.expected = expected
         self.found = found
+
+    @property
+    def rollback(self) -> Rollback:
+        """The lost events, as a start that accepts their loss records them."""
+        return Rollback(self.found, max(self.expected, self.found))
 
 
 def cannot_start(exc: StoreUnavailableError, patience_s: float, spool: Path) -> StoreUnavailableError:

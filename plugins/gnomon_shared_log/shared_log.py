@@ -22,6 +22,7 @@ from gnomon.backoff import Backoff
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.records import Checkpoint, ExecutionCounts, LogHolder, StoreHealth
+from gnomon.domain.rollback import Loss
 from gnomon.errors import RolledBackError, StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.logs import get_logger
 from gnomon.ports import OrderChannel, Store
@@ -37,6 +38,7 @@ from gnomon_shared_log.ports.log_table import LogEnd
 from gnomon_shared_log.ports.server_log import ServerLog
 from gnomon_shared_log.store_tasks import start_task
 from gnomon_shared_log.writing import kept_ends
+from gnomon_shared_log.writing.newest_mark import NewestMark
 from gnomon_shared_log.writing.pace import Pace
 from gnomon_shared_log.writing.spool import Spool
 from gnomon_shared_log.writing.spool_choice import open_spool
@@ -161,6 +163,7 @@ class SharedLog(Store, Generic[B]):
         if read_only:
             self._watch = LogWatch(self._log.source, self._lease.watch)
             start_task(self._watch.feed.run(), self._held)
+            self.loss = await self._find_loss(log_id)
             return
         try:
             await self._lease.acquire()
@@ -200,11 +203,23 @@ class SharedLog(Store, Generic[B]):
             f"{self._spool.path} to begin a new log, in which runs may run again"
         )
 
+    async def _find_loss(self, log_id: str) -> Loss | None:
+        """Return what the database lacks of what it has acknowledged to a kernel of this machine; None for nothing."""
+        newest = NewestMark(self._spool_path).find(log_id)
+        try:
+            if newest is not None:
+                await self._log.events.check_event(self._log.codec.decode_identity(newest))
+        except LostEventsError as lost:
+            return Loss(lost.rollback, self._refusal(lost, self._spool_path))
+        return None
+
+    def _refusal(self, lost: LostEventsError, spool: Path) -> str:
+        """Return the message with which a start is refused."""
+        return f"{lost}, or rename the spool {spool} to start without them; runs may then run again"
+
     async def _accept(self, lost: LostEventsError) -> None:
         """Go on without events that the database has lost; StoreError, unless a store can do that and is asked to."""
-        raise StoreError(
-            f"{lost}, or rename the spool {self._spool.path} to start without them; runs may then run again"
-        ) from lost
+        raise StoreError(self._refusal(lost, self._spool.path)) from lost
 
     async def _release_all(self) -> None:
         self._writer, held, self._held = None, self._held, AsyncExitStack()

@@ -19,7 +19,7 @@ import pytest
 from append_writer import AppendWriter
 from gnomon.domain import execution
 from gnomon.domain.events import Event, KernelStarted
-from gnomon.domain.rollback import Rollback
+from gnomon.domain.rollback import Loss, Rollback
 from gnomon.errors import RolledBackError
 from gnomon.kernel import Kernel
 from gnomon.testing.histories import NOON, SECOND, numbered, succeeded
@@ -73,12 +73,14 @@ async def test_lost_events_are_noticed_by_appends_and_at_a_start_until_the_loss_
     assert (store.health().state, store.health().accepts_runs) == ("degraded", False)
     await store.close()
     again = new_store(own_postgres, tmp_path / "spool.db")
-    with pytest.raises(RolledBackError, match=r"events 4 to 9 are missing.*--accept-rollback"):
+    with pytest.raises(RolledBackError, match=r"events 4 to 9 are missing.*--accept-rollback") as refused:
         await again.open()
-    reader = new_store(own_postgres, tmp_path / "other.db")
-    await reader.open(read_only=True)
-    assert [event.position for event in await reader.read()] == [1, 2, 3]
-    await reader.close()
+    for name, loss in (("spool", Loss(Rollback(3, 9), str(refused.value))), ("other", None)):
+        reader = new_store(own_postgres, tmp_path / f"{name}.db")
+        await reader.open(read_only=True)
+        assert [event.position for event in await reader.read()] == [1, 2, 3]
+        assert reader.loss == loss
+        await reader.close()
 
     again.accept_rollback = True
     async with Kernel(store=again):
