@@ -25,7 +25,7 @@ from servers import PATIENCE, RedisServer, find_redis
 
 JOBS = 10
 EVERY = Duration(milliseconds=200)
-KILLS = rounds(short=9, long=90)
+KILLS = rounds(short=6, long=90)
 ENDS_BETWEEN_KILLS = 60
 """Bodies that end before something is killed again: there is always work under way."""
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")

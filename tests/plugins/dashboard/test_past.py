@@ -12,6 +12,7 @@ from playwright.async_api import expect
 from gnomon.domain.records import ExecutionQuery
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")  # that of the browser
+NAMES_OF_RUNS = "[...document.querySelectorAll('.run .name')].map((one) => one.innerText.trim())"
 
 
 def field(at: datetime) -> str:
@@ -33,8 +34,8 @@ async def test_what_was_running_at_a_time_takes_one_click_and_a_time(open_page: 
     await bar.get_by_label("Date and time").fill(field(moment))
     await bar.get_by_label("Date and time").blur()
     names = sorted({(await kernel.job(run.job_id)).job.title for run in running})
-    await expect(page.locator(".run .name")).to_have_count(len(running))
-    assert sorted({one.strip() for one in await page.locator(".run .name").all_inner_texts()}) == names
+    await window.becomes(f"{NAMES_OF_RUNS}.length", len(running))
+    await window.becomes(f"[...new Set({NAMES_OF_RUNS})].sort()", names)
     await expect(bar.get_by_role("status")).to_contain_text(moment.astimezone(SHANGHAI).strftime("%H:%M:%S"))
     await expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
 
