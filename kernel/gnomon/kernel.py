@@ -43,6 +43,7 @@ from gnomon.engine.admission import QUEUE_LIMIT
 from gnomon.engine.kernel_settings import KernelSettings, Role
 from gnomon.engine.leader import Leader
 from gnomon.engine.leader_calls import LeaderCalls
+from gnomon.engine.leader_starts import start_leader
 from gnomon.errors import GnomonError, NoLogError, StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.following.follower import Follower
 from gnomon.forks import abandoned_in_children
@@ -235,7 +236,7 @@ class Kernel(LeaderCalls):
         """Start to lead; False where another kernel does, which this one may follow."""
         self._leader.seen_deployment = self._seen_deployment
         try:
-            await self._leader.start(self._owner)
+            self._leader = await start_leader(self._leader, self._new_leader, self._owner)
         except StoreInUseError as exc:
             if self.role == "leader" or exc.is_here or self._store.orders() is None:
                 raise

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -451,6 +451,39 @@ async def test_whoever_waits_for_a_run_of_a_kernel_that_leaves_is_told(gnomon_ke
 
 
 # --- a store that is unavailable, or owned by another kernel
+
+
+class LeavingStore(RecordingStore):
+    """A store that is away for some of the reads that follow its opening."""
+
+    def __init__(self, reads: int) -> None:
+        super().__init__()
+        self.reads = reads
+        self.opened = 0
+
+    async def open(self, *, read_only: bool = False) -> None:
+        self.opened += 1
+        await super().open(read_only=read_only)
+
+    async def jobs(self, job_ids: Collection[str] | None = None, *, removed: bool = True) -> list[JobState]:
+        self.reads -= 1
+        if self.reads >= 0:
+            raise StoreUnavailableError("away")
+        return await super().jobs(job_ids, removed=removed)
+
+
+async def test_a_start_begins_again_where_the_store_goes_away_in_between() -> None:
+    store = LeavingStore(reads=2)
+    with capture_logs() as logs:
+        async with Kernel(store=store, jobs=[job()]) as kernel:
+            assert (await kernel.wait((await kernel.trigger("job")).execution.id)).status == "success"
+            await check_store(store)
+        with pytest.raises(StoreUnavailableError, match="away"):
+            async with Kernel(store=LeavingStore(reads=3), jobs=[job()]):
+                pass
+
+    assert store.opened == 3
+    assert [line["event"] for line in logs].count("the store went away during the start, which begins again") == 4
 
 
 async def test_a_store_that_is_away_stops_no_job_that_goes_on_and_loses_nothing(

@@ -200,9 +200,9 @@ class Leader(KernelQueries, OperatorCommands, AttachmentCommands, StepDown):
         guard.install(asyncio.get_running_loop())
         resources.callback(guard.remove)
         await resources.enter_async_context(self._store)
+        self.log_id = await identify_log(self._store)
         with garbage_collection_paused():
             await self._journal.start()
-        self.log_id = await identify_log(self._store)
         head = self._journal.head
         await self._companions.catch_up(head)
         tasks = TaskSet(self._on_component_end)
