@@ -29,7 +29,7 @@ from gnomon_postgres.lists import queries
 from gnomon_postgres.lists.statistics import statistics
 from gnomon_postgres.log import event_reads, kept_records
 from gnomon_postgres.order_channel import PostgresOrderChannel
-from gnomon_postgres.orders.transactional_receiver import count_pending
+from gnomon_postgres.orders.pending_orders import PendingOrders
 from gnomon_postgres.retention import retention
 from gnomon_postgres.retention.progress_retention import prune_progress
 from gnomon_postgres.schema import migrations
@@ -113,7 +113,7 @@ class PostgresStore(SharedLog[WriteBatch]):
 
     async def waiting_orders(self) -> int:
         self._check_open()
-        return await count_pending(self._server)
+        return await PendingOrders(self._server).count()
 
     async def try_connection(self) -> str:
         Spool(self._spool_path, self._log.codec).check_folder()

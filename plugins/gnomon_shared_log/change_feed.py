@@ -30,22 +30,47 @@ each event in addition."""
 FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 60.0
 
 
+class Turns:
+    """Counts changes of some kind, and the beginnings and ends of streams."""
+
+    def __init__(self, counts: Callable[[Change], bool]) -> None:
+        self.count = 0
+        self._counts = counts
+        self._next = asyncio.Event()
+
+    async def after(self, seen: int) -> None:
+        """Return when there are more turns than those that were seen."""
+        while self.count == seen:
+            await self._next.wait()
+
+    def note(self, change: Change | None) -> None:
+        """Note a change, or None for a stream that begins or ends."""
+        if change is None or self._counts(change):
+            self.count += 1
+            self._next.set()
+            self._next = asyncio.Event()
+
+
 class ChangeFeed:
-    """Calls `receive` with each change of a topic; `run` is a task of the open store.
+    """Passes each change of a topic to `receive`, and counts them for who waits; `run` is a task of the open store.
 
     `stream` is the number of the stream that is open, 0 without one. Changes between two streams are not passed on.
-    `turns` counts changes, and the beginnings and ends of streams.
     """
 
-    def __init__(self, source: ChangeSource, topic: Topic, receive: Callable[[Change], None]) -> None:
-        self.stream = self.turns = 0
+    def __init__(self, source: ChangeSource, topic: Topic, receive: Callable[[Change], None] | None = None) -> None:
+        self.stream = 0
         self._opened = 0
+        self._turns: list[Turns] = []
         self._source = source
         self._topic: Topic = topic
         self._receive = receive
         self._waiting = 0
         self._is_waited_for = asyncio.Event()
-        self._turned = asyncio.Event()
+
+    def turns_of(self, counts: Callable[[Change], bool]) -> Turns:
+        """Return what counts the changes of a kind from now on."""
+        self._turns.append(turns := Turns(counts))
+        return turns
 
     @contextmanager
     def used(self) -> Iterator[None]:
@@ -58,11 +83,6 @@ class ChangeFeed:
             self._waiting -= 1
             if not self._waiting:
                 self._is_waited_for.clear()
-
-    async def turn(self, seen: int) -> None:
-        """Return when there are more turns than those that were seen."""
-        while self.turns == seen:
-            await self._turned.wait()
 
     async def run(self) -> None:
         """Follow the server until cancelled, while the feed is used."""
@@ -82,15 +102,16 @@ class ChangeFeed:
         """Pass on changes until nobody has waited for REST_S."""
         self._opened += 1
         self.stream = self._opened
-        self._wake()
+        self._wake(None)
         try:
             while await self._is_used():
                 if (change := await next_change()) is not None:
-                    self._receive(change)
-                    self._wake()
+                    if self._receive is not None:
+                        self._receive(change)
+                    self._wake(change)
         finally:
             self.stream = 0
-            self._wake()
+            self._wake(None)
 
     async def _is_used(self) -> bool:
         if not self._is_waited_for.is_set():
@@ -101,7 +122,6 @@ class ChangeFeed:
                 return False
         return True
 
-    def _wake(self) -> None:
-        self.turns += 1
-        self._turned.set()
-        self._turned = asyncio.Event()
+    def _wake(self, change: Change | None) -> None:
+        for turns in self._turns:
+            turns.note(change)

@@ -19,6 +19,7 @@ class LogWatch:
         self.feed = ChangeFeed(source, "log", self._receive)
         self._source = source
         self._lease = lease
+        self._turns = self.feed.turns_of(lambda _: True)
         self._newest = self._followed = 0
 
     async def wait(self, after: int) -> None:
@@ -33,7 +34,7 @@ class LogWatch:
                 if await self._has_events(after):
                     return
             while self._newest <= after and self.feed.stream == stream:
-                await self.feed.turn(self.feed.turns)
+                await self._turns.after(self._turns.count)
 
     async def _has_events(self, after: int) -> bool:
         """Return whether there is an event after this position; note the row of the leader."""

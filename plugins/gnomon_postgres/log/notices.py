@@ -1,7 +1,7 @@
 """Notices: short texts that PostgreSQL passes to all sessions that listen, with the commit of their transaction.
 
 They only wake. All logs of a database share a channel, so a notice ends with the schema of its log. What it says stands
-before that: `placed`, `appended:POSITION`, `renewed:EPOCH:RENEWALS:RENEWED_HERE`, or `replaced`.
+before that: `placed`, `placed:transaction`, `appended:POSITION`, `renewed:EPOCH:RENEWALS:RENEWED_HERE`, or `replaced`.
 
 A notice with an append would make all transactions with notices wait for each other, users' orders too, until each is
 on the disk. So appends are reported behind them (AppendNotices), and a session that listens looks from time to time.
@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 
 from gnomon.errors import StoreError
-from gnomon_postgres.schema.order_tables import CHANNEL, PLACED
+from gnomon_postgres.schema.order_tables import CHANNEL, IN_TRANSACTION, PLACED
 from gnomon_postgres.server import Server
 from gnomon_shared_log.ports.changes import Appended, Change, Placed, Renewed, Replaced
 from gnomon_shared_log.ports.lease_row import LeaseRow
@@ -47,6 +47,8 @@ def _change_of(word: str, *values: str) -> Change | None:
     match [word, *values]:
         case [word] if word == PLACED:
             return Placed()
+        case [word, kind] if (word, kind) == (PLACED, IN_TRANSACTION):
+            return Placed(in_transaction=True)
         case ["appended", position]:
             return Appended(int(position))
         case ["renewed", epoch, renewals, here]:

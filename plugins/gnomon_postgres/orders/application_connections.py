@@ -5,6 +5,7 @@ The driver is known by the class of the connection, so none is imported that the
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import sys
@@ -56,34 +57,32 @@ class Statement:
     """A statement with parameters `$1`, `$2` …; `schema` is the name of the log's schema, for errors."""
 
     def __init__(self, text: str, parameters: Sequence[Any], schema: str) -> None:
-        if problem := problem_of_name(schema):
-            raise ParameterError("schema", f"schema: {problem}, got {safe_repr(schema, SHOWN)}")
-        self._text = text
-        self._quoted = '"' + schema.replace('"', '""') + '"'
         self.parameters = list(parameters)
         self.schema = schema
-
-    @property
-    def numbered(self) -> str:
-        """The text as asyncpg reads it."""
-        return self._text.replace("{schema}", self._quoted)
-
-    @property
-    def formatted(self) -> str:
-        """The text as psycopg and Django read it; the parameters come in the order of their numbers."""
-        text = _PLACEHOLDER.sub("%s", self._text.replace("%", "%%"))
-        return text.replace("{schema}", self._quoted.replace("%", "%%"))
-
-    @property
-    def named(self) -> str:
-        """The text as SQLAlchemy reads it: see `names`."""
-        text = _PLACEHOLDER.sub(r":p\1", self._text.replace(":", "\\:"))
-        return text.replace("{schema}", self._quoted.replace(":", "\\:"))
+        self.numbered, self.formatted, self.named = _forms(text, schema)
 
     @property
     def names(self) -> dict[str, Any]:
         """The parameters by their names."""
         return {f"p{number}": value for number, value in enumerate(self.parameters, 1)}
+
+
+@functools.lru_cache
+def _forms(text: str, schema: str) -> tuple[str, str, str]:
+    """Return a statement as asyncpg reads it, as psycopg and Django do, and as SQLAlchemy does; ParameterError.
+
+    The first has its parameters by their numbers, the second in the order of these, and the third by their names.
+    """
+    if problem := problem_of_name(schema):
+        raise ParameterError("schema", f"schema: {problem}, got {safe_repr(schema, SHOWN)}")
+    quoted = '"' + schema.replace('"', '""') + '"'
+    formatted = _PLACEHOLDER.sub("%s", text.replace("%", "%%"))
+    named = _PLACEHOLDER.sub(r":p\1", text.replace(":", "\\:"))
+    return (
+        text.replace("{schema}", quoted),
+        formatted.replace("{schema}", quoted.replace("%", "%%")),
+        named.replace("{schema}", quoted.replace(":", "\\:")),
+    )
 
 
 async def fetch_one(connection: AsyncApplicationConnection, statement: Statement) -> Row | None:

@@ -26,12 +26,10 @@ from gnomon.jobs.job import Job
 from gnomon.jobs.plain_functions import job_of
 from gnomon.orders.calls import write_order
 from gnomon.safe_text import safe_repr
+from gnomon_postgres.schema.order_tables import LONGEST_JOB_ID, MOST_BYTES
 
 OrderCall: TypeAlias = Literal["trigger", "order_job", "cancel"]
 OutcomeState: TypeAlias = Literal["pending", "done", "refused", "expired"]
-LONGEST_JOB_ID = 128
-MOST_BYTES = 4 * 1024 * 1024
-"""Bytes of an order's arguments: the kernel accepts as many as `arguments_limit`, 256 KiB by default."""
 LONGEST_TIME = timedelta(days=365_000)
 """The calendar of the server ends some time later."""
 
@@ -108,12 +106,12 @@ def run_order(
     if (problem := label_problem(order.labels)) is not None:
         raise JobError(problem)
     arguments = {
-        "kwargs": order.kwargs,
-        "labels": order.labels,
-        "force": order.force,
+        "kwargs": order.kwargs or None,
+        "labels": order.labels or None,
+        "force": order.force or None,
         "actor": actor,
         "idempotency_key": order.idempotency_key,
-        "when_full": when_full,
+        "when_full": when_full if when_full != "wait" else None,
         "triggered_by": triggered_by,
     }
     return _new_order("trigger", order.job_id, arguments, expires_in, order.idempotency_key, actor)

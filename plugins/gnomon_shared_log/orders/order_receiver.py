@@ -25,6 +25,7 @@ from gnomon.tasks import end, protected, stop_tasks
 from gnomon_shared_log.change_feed import ChangeFeed
 from gnomon_shared_log.lease.lease import Lease
 from gnomon_shared_log.ports.batch import B
+from gnomon_shared_log.ports.changes import Placed
 from gnomon_shared_log.ports.order_table import ClaimedOrder
 from gnomon_shared_log.ports.server_log import ServerLog
 
@@ -58,7 +59,8 @@ class OrderReceiver:
     """Passes orders to the handler, each of them once, and writes the answers."""
 
     def __init__(self, server: ServerLog[B], lease: Lease, handler: Handler) -> None:
-        self.feed = ChangeFeed(server.source, "orders", lambda _: None)
+        self.feed = ChangeFeed(server.source, "orders")
+        self._placed = self.feed.turns_of(lambda change: change == Placed())
         self._table = server.orders
         self._product = server.product
         self._lease = lease
@@ -75,7 +77,7 @@ class OrderReceiver:
         """Receive orders until cancelled."""
         pause_s = BUSY_S
         while True:
-            seen, may_wait = self.feed.turns, False
+            seen, may_wait = self._placed.count, False
             found = 0
             try:
                 found = await self._receive()
@@ -98,7 +100,7 @@ class OrderReceiver:
             has_to_look = self._in_work or not self._lease.is_trusted
             with suppress(TimeoutError):
                 async with asyncio.timeout(CHECK_S if has_to_look else LONGEST_S):
-                    await self.feed.turn(seen)
+                    await self._placed.after(seen)
 
     async def write_answers(self) -> None:
         """Write the answers that are there, one group at a time, until cancelled."""

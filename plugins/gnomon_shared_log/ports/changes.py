@@ -28,7 +28,9 @@ class Replaced(msgspec.Struct, frozen=True):
 
 
 class Placed(msgspec.Struct, frozen=True):
-    """An order was placed."""
+    """An order was placed; `in_transaction` by an application, with what else it has changed."""
+
+    in_transaction: bool = False
 
 
 Change: TypeAlias = Appended | Renewed | Replaced | Placed

@@ -324,8 +324,8 @@ async def test_an_order_that_came_while_the_lease_had_lapsed_is_received_afterwa
     async with serving(counted_leader, monkeypatch) as (handler, receiver):
         trusted[0] = False
         sending = asyncio.create_task(channel.submit(order_of(1), 60.0))
-        turns = receiver.feed.turns
-        await eventually(lambda: receiver.feed.turns > turns)
+        placed = receiver._placed.count
+        await eventually(lambda: receiver._placed.count > placed)
         assert handler.received == []
         trusted[0] = True
         await sending

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import sql
 
+from gnomon import Job, Kernel
+from gnomon.orders.serving import AnsweredOrders
+from gnomon.stores.memory import MemoryStore
+from gnomon_postgres.orders.transactional_receiver import TransactionalReceiver
+from gnomon_postgres.schema import migrations
+from gnomon_postgres.server import Server
+from order_receiving import TERM, Connection, Gate, greet, lead, receiver_of
 from postgres_servers import PgBouncer, PostgresServer, find_pgbouncer, find_postgres, make_folder
 
 
@@ -75,3 +82,45 @@ def dsn(postgres: PostgresServer, database: str) -> str:
 def pooled_dsn(bouncer: PgBouncer, database: str) -> str:
     """Provide the address of the same database, through the pooler."""
     return bouncer.dsn(database)
+
+
+@pytest.fixture
+async def led_server(dsn: str) -> AsyncIterator[Server]:
+    """Provide a database with a log, which this kernel leads."""
+    server = Server(dsn, "gnomon", 30.0)
+    await server.connect()
+    await migrations.prepare(server)
+    await lead(server, TERM)
+    yield server
+    await server.close()
+
+
+@pytest.fixture
+async def application(led_server: Server, dsn: str) -> AsyncIterator[Connection]:
+    """Provide the connection of an application, which begins transactions by itself."""
+    async with await psycopg.AsyncConnection.connect(dsn) as connection:
+        yield connection
+
+
+@pytest.fixture
+def gate() -> Gate:
+    return Gate()
+
+
+@pytest.fixture
+async def kernel(gate: Gate) -> AsyncIterator[Kernel]:
+    """Provide a kernel that carries out orders; its log is in memory, and outlives what tests do to the receiver."""
+    jobs = [
+        Job(id="greet", func=greet),
+        Job(id="narrow", func=gate, max_instances=1, overlap="queue", queue_limit=1),
+        Job(id="paused", func=greet, paused=True),
+    ]
+    async with Kernel(store=MemoryStore(), jobs=jobs, allow_functions=["json:*"]) as kernel:
+        yield kernel
+        gate.open.set()
+
+
+@pytest.fixture
+def receiver(led_server: Server, kernel: Kernel) -> TransactionalReceiver:
+    """Provide the receiver of the kernel."""
+    return receiver_of(led_server, AnsweredOrders(kernel, {}).answer)

@@ -82,9 +82,7 @@ async def test_an_order_exists_exactly_if_its_transaction_commits(begin: Begin, 
     found = await orders_in(server)
     assert [one["id"] for one in found] == [order.id, *(one.id for one in many)]
     assert [one["job_id"] for one in found] == ["send", "b", "b", "b"]
-    assert found[0]["arguments"] == {
-        "kwargs": KWARGS, "labels": {"a": "ü"}, "force": False, "idempotency_key": "k 1", "when_full": "wait"
-    }  # fmt: skip
+    assert found[0]["arguments"] == {"kwargs": KWARGS, "labels": {"a": "ü"}, "idempotency_key": "k 1"}
     assert [one["arguments"]["kwargs"] for one in found[1:]] == [{"n": 0}, {"n": 1}, {"n": 2}]
     assert {one["placed_by"] for one in found} == {"gnomon"}
     assert len({one.execution_id for one in many}) == 3
@@ -122,7 +120,7 @@ async def test_the_kernel_is_woken_when_the_transaction_commits(begin: Begin, se
             assert [notice async for notice in listener.link.notifies(timeout=0)] == []
         notices = [notice async for notice in listener.link.notifies(timeout=30, stop_after=1)]
 
-    assert [notice.payload for notice in notices] == ["placed gnomon"]
+    assert [notice.payload for notice in notices] == ["placed:transaction gnomon"]
 
 
 async def test_an_application_that_may_only_place_orders(server: Server, dsn: str, role: str) -> None:

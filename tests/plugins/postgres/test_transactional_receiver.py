@@ -3,105 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
-from typing import Any
 
 import psycopg
 import pytest
 from structlog.testing import capture_logs
 
 import gnomon_postgres
-from gnomon import Job, Kernel
+from gnomon import Kernel
 from gnomon.domain.orders import Answer, Order, OrderError
 from gnomon.domain.records import ActionQuery, ExecutionQuery
 from gnomon.domain.run_order import RunOrder
 from gnomon.errors import UnknownJobError
 from gnomon.orders.serving import AnsweredOrders
-from gnomon.stores.memory import MemoryStore
-from gnomon_postgres import OrderOutcome, PlacedOrder
 from gnomon_postgres.orders.transactional_receiver import TransactionalReceiver
-from gnomon_postgres.schema import migrations
 from gnomon_postgres.server import Server
 from gnomon_shared_log.ports.lease_row import Term
-
-Connection = psycopg.AsyncConnection[Any]
-Handler = Callable[[Order], Awaitable[Answer]]
-TERM = Term("this kernel", 7)
-
-
-async def greet(name: str = "nobody") -> str:
-    """Return a greeting."""
-    return f"hello {name}"
-
-
-class Gate:
-    """A body that waits until it may end."""
-
-    def __init__(self) -> None:
-        self.open = asyncio.Event()
-
-    async def __call__(self) -> None:
-        await self.open.wait()
-
-
-@pytest.fixture
-async def server(dsn: str) -> AsyncIterator[Server]:
-    """Provide a database with a log, which this kernel leads."""
-    server = Server(dsn, "gnomon", 30.0)
-    await server.connect()
-    await migrations.prepare(server)
-    await lead(server, TERM)
-    yield server
-    await server.close()
-
-
-async def lead(server: Server, term: Term) -> None:
-    """Write the term of the kernel that leads."""
-    async with server.writing() as connection:
-        await connection.execute("UPDATE {schema}.lease SET owner = %s, epoch = %s", (term.owner, term.epoch))
-
-
-@pytest.fixture
-async def application(server: Server, dsn: str) -> AsyncIterator[Connection]:
-    """Provide the connection of an application, which begins transactions by itself."""
-    async with await psycopg.AsyncConnection.connect(dsn) as connection:
-        yield connection
-
-
-@pytest.fixture
-def gate() -> Gate:
-    return Gate()
-
-
-@pytest.fixture
-async def kernel(gate: Gate) -> AsyncIterator[Kernel]:
-    """Provide the kernel that leads; its log is in memory, and outlives what these tests do to the receiver."""
-    jobs = [
-        Job(id="greet", func=greet),
-        Job(id="narrow", func=gate, max_instances=1, overlap="queue", queue_limit=1),
-        Job(id="paused", func=greet, paused=True),
-    ]
-    async with Kernel(store=MemoryStore(), jobs=jobs, allow_functions=["json:*"]) as kernel:
-        yield kernel
-        gate.open.set()
-
-
-def receiver_of(server: Server, handler: Handler, term: Term = TERM) -> TransactionalReceiver:
-    return TransactionalReceiver(server, lambda: term, handler)
-
-
-@pytest.fixture
-def receiver(server: Server, kernel: Kernel) -> TransactionalReceiver:
-    """Provide the receiver of the kernel."""
-    return receiver_of(server, AnsweredOrders(kernel, {}).answer)
-
-
-async def outcome_of(application: Connection, order: PlacedOrder) -> OrderOutcome:
-    outcome = await gnomon_postgres.order_outcome(application, order.id)
-    await application.rollback()
-    assert outcome is not None
-    return outcome
+from order_receiving import Connection, Gate, carry_out_some, lead, outcome_of, receiver_of
 
 
 async def test_a_committed_order_is_one_run_whose_id_was_known(
@@ -110,11 +28,11 @@ async def test_a_committed_order_is_one_run_whose_id_was_known(
     gone = await gnomon_postgres.trigger(application, "greet")
     await application.rollback()
     order = await gnomon_postgres.trigger(application, "greet", kwargs={"name": "Ada"}, labels={"a": "b"})
-    assert await receiver.carry_out_some() == 0
+    assert await carry_out_some(receiver) == 0
     await application.commit()
 
-    assert await receiver.carry_out_some() == 1
-    assert await receiver.carry_out_some() == 0
+    assert await carry_out_some(receiver) == 1
+    assert await carry_out_some(receiver) == 0
 
     assert order.execution_id is not None
     run = await kernel.wait(order.execution_id)
@@ -128,7 +46,7 @@ async def test_a_committed_order_is_one_run_whose_id_was_known(
 
 
 async def test_an_order_whose_answer_was_not_written_is_not_done_twice(
-    server: Server, application: Connection, kernel: Kernel, receiver: TransactionalReceiver
+    led_server: Server, application: Connection, kernel: Kernel, receiver: TransactionalReceiver
 ) -> None:
     placed = [
         await gnomon_postgres.trigger(application, "greet", kwargs={"name": "Ada"}),
@@ -136,12 +54,12 @@ async def test_an_order_whose_answer_was_not_written_is_not_done_twice(
         await gnomon_postgres.remove_job(application, "dump"),
     ]
     await application.commit()
-    await lead(server, Term("the next kernel", 8))
-    assert await receiver.carry_out_some() == 0  # carried out, and not answered: this kernel leads no longer
+    await lead(led_server, Term("the next kernel", 8))
+    assert await carry_out_some(receiver) == 0  # carried out, and not answered: this kernel leads no longer
     assert {(await outcome_of(application, order)).state for order in placed} == {"pending"}
 
-    again = receiver_of(server, AnsweredOrders(kernel, {}).answer, Term("the next kernel", 8))
-    assert await again.carry_out_some() == 3
+    again = receiver_of(led_server, AnsweredOrders(kernel, {}).answer, Term("the next kernel", 8))
+    assert await carry_out_some(again) == 3
 
     assert [(await outcome_of(application, order)).state for order in placed] == ["done"] * 3
     assert len((await kernel.executions(ExecutionQuery())).items) == 1
@@ -157,14 +75,14 @@ async def test_an_order_that_the_kernel_refuses_can_be_found(
     second = await gnomon_postgres.cancel(application, "0" * 24)
     await application.commit()
     with capture_logs() as logs:
-        assert await receiver.carry_out_some() == 3
+        assert await carry_out_some(receiver) == 3
 
     outcome = await outcome_of(application, unknown)
     assert (outcome.state, outcome.error) == ("refused", "UnknownJobError")
     assert outcome.problem == str(UnknownJobError("no such job"))
     assert (await outcome_of(application, wrong)).error == "JobError"
     assert (await outcome_of(application, second)).error == "UnknownExecutionError"
-    warnings = [one for one in logs if one["event"] == "an order of a transaction was refused"]
+    warnings = [one for one in logs if one["event"] == "orders of transactions were refused"]
     assert [one["order"] for one in warnings] == [unknown.id, wrong.id, second.id]
     history = await kernel.actions(ActionQuery())
     assert {(act.actor, act.job_id) for act in history.items} >= {("postgresql:gnomon", "no such job")}
@@ -178,7 +96,7 @@ async def test_orders_of_one_key_make_one_run(
     other = await gnomon_postgres.trigger(application, "greet", kwargs={"name": "x"}, key="invoice 7")
     of_ada = await gnomon_postgres.trigger(application, "greet", key="invoice 7", actor="ada")
     await application.commit()
-    await receiver.carry_out_some()
+    await carry_out_some(receiver)
 
     assert first.execution_id == second.execution_id == (await outcome_of(application, second)).execution_id
     assert (await outcome_of(application, other)).error == "IdempotencyKeyError"
@@ -193,7 +111,7 @@ async def test_an_order_that_is_refused_does_not_hold_up_the_others(
 ) -> None:
     many = await gnomon_postgres.trigger_many(application, [RunOrder("greet", {"name": str(n)}) for n in range(50)])
     await application.commit()
-    assert await receiver.carry_out_some() == 50
+    assert await carry_out_some(receiver) == 50
     runs = {one.id: one.kwargs["name"] for one in (await kernel.executions(ExecutionQuery())).items}
     assert runs == {order.execution_id: str(n) for n, order in enumerate(many)}
 
@@ -204,7 +122,7 @@ async def test_an_order_that_is_refused_does_not_hold_up_the_others(
         ('{"kwargs": 7, "actor": []}',),
     )
     await application.commit()
-    assert await receiver.carry_out_some() == 51
+    assert await carry_out_some(receiver) == 51
     assert (await kernel.executions(ExecutionQuery())).total == 99
     states = [(await outcome_of(application, order)).state for order in many]
     assert states == ["done"] * 7 + ["refused"] + ["done"] * 42
@@ -224,7 +142,7 @@ async def test_an_order_that_nobody_can_read_is_refused_and_does_not_hold_up_the
     await application.commit()
 
     with capture_logs():
-        assert await receiver.carry_out_some() == len(UNREADABLE) + 1
+        assert await carry_out_some(receiver) == len(UNREADABLE) + 1
 
     for number in range(len(UNREADABLE)):
         found = await gnomon_postgres.order_outcome(application, f"odd {number}")
@@ -242,7 +160,7 @@ async def test_orders_of_a_transaction_are_carried_out_one_after_the_other(
     cancelled = await gnomon_postgres.cancel(application, narrow[1].execution_id or "", reason="why")
     await gnomon_postgres.remove_job(application, "dump")
     await application.commit()
-    await receiver.carry_out_some()
+    await carry_out_some(receiver)
 
     assert run.execution_id is not None
     assert (await kernel.wait(run.execution_id)).return_value == "[1]"
@@ -260,18 +178,18 @@ async def test_an_order_waits_for_room_in_a_queue_and_holds_up_no_other_job(
     cancelled = await gnomon_postgres.cancel(application, narrow[2].execution_id or "")
     other = await gnomon_postgres.trigger(application, "greet")
     await application.commit()
-    await receiver.carry_out_some()
+    await carry_out_some(receiver)
 
     states = [(await outcome_of(application, order)).state for order in (*narrow, refused, missed, cancelled, other)]
     assert states == ["done", "done", "pending", "refused", "done", "pending", "done"]
     assert (await kernel.execution(missed.execution_id or "")).status == "missed"
-    assert receiver.retry_s is not None
+    assert receiver._full.retry_s is not None
     gate.open.set()
     while (await outcome_of(application, cancelled)).state == "pending":
-        await receiver.carry_out_some()
-        await asyncio.sleep(receiver.retry_s or 0)
+        await carry_out_some(receiver)
+        await asyncio.sleep(receiver._full.retry_s or 0)
     assert (await outcome_of(application, narrow[2])).state == "done"
-    assert receiver.retry_s is None
+    assert receiver._full.retry_s is None
 
 
 async def test_an_order_expires_only_if_it_says_so(
@@ -281,7 +199,7 @@ async def test_an_order_expires_only_if_it_says_so(
     patient = await gnomon_postgres.trigger(application, "greet")
     await application.execute("UPDATE gnomon.transactional_orders SET placed = placed - interval '1 year'")
     await application.commit()
-    await receiver.carry_out_some()
+    await carry_out_some(receiver)
 
     assert (await outcome_of(application, late)).state == "expired"
     assert (await outcome_of(application, patient)).state == "done"
@@ -293,14 +211,14 @@ async def test_a_paused_job_runs_once_and_stays_paused(
 ) -> None:
     order = await gnomon_postgres.trigger(application, "paused")
     await application.commit()
-    await receiver.carry_out_some()
+    await carry_out_some(receiver)
 
     assert (await kernel.wait(order.execution_id or "")).status == "success"
     assert (await kernel.job("paused")).state.paused
 
 
 async def test_orders_of_other_roles_may_name_only_functions_that_are_allowed(
-    server: Server, application: Connection, kernel: Kernel, receiver: TransactionalReceiver
+    led_server: Server, application: Connection, kernel: Kernel, receiver: TransactionalReceiver
 ) -> None:
     own = await gnomon_postgres.add_job(application, "os:getcwd", id="own")
     allowed = await gnomon_postgres.add_job(application, "json:dumps", id="allowed", kwargs={"obj": 1})
@@ -309,7 +227,7 @@ async def test_orders_of_other_roles_may_name_only_functions_that_are_allowed(
         "UPDATE gnomon.transactional_orders SET placed_by = 'shop' WHERE id = ANY(%s)", ([allowed.id, forbidden.id],)
     )
     await application.commit()
-    await receiver.carry_out_some()
+    await carry_out_some(receiver)
 
     assert (await outcome_of(application, own)).state == (await outcome_of(application, allowed)).state == "done"
     assert (await outcome_of(application, forbidden)).error == "FunctionNotAllowedError"
@@ -332,7 +250,7 @@ async def test_a_trigger_of_the_database_can_place_an_order(
         INSERT INTO invoices VALUES (7), (8);
     """)
     await application.commit()
-    await receiver.carry_out_some()
+    await carry_out_some(receiver)
 
     runs = [await kernel.wait(one.id) for one in (await kernel.executions(ExecutionQuery())).items]
     assert {run.return_value for run in runs} == {"hello 7", "hello 8"}
@@ -349,19 +267,19 @@ async def test_the_database_refuses_what_no_kernel_could_carry_out(
         await application.execute(insert, row)
 
 
-async def test_an_order_stays_while_the_store_is_away(server: Server, application: Connection) -> None:
+async def test_an_order_stays_while_the_store_is_away(led_server: Server, application: Connection) -> None:
     async def away(order: Order) -> Answer:
         return Answer(error=OrderError(["gnomon.errors.DeposedError", "gnomon.errors.StoreError"], "lost the log"))
 
     order = await gnomon_postgres.trigger(application, "greet")
     await application.commit()
 
-    assert await receiver_of(server, away).carry_out_some() == 0
+    assert await carry_out_some(receiver_of(led_server, away)) == 0
     assert (await outcome_of(application, order)).state == "pending"
 
 
 async def test_answered_orders_are_deleted_after_30_days(
-    server: Server, application: Connection, kernel: Kernel, receiver: TransactionalReceiver
+    led_server: Server, application: Connection, kernel: Kernel, receiver: TransactionalReceiver
 ) -> None:
     old, new, pending = [await gnomon_postgres.trigger(application, "greet") for _ in range(3)]
     await application.execute(
@@ -372,7 +290,7 @@ async def test_answered_orders_are_deleted_after_30_days(
         "UPDATE gnomon.transactional_orders SET answered = now() - interval '31 days' WHERE id = %s", (old.id,)
     )
     await application.commit()
-    await receiver.carry_out_some()
+    await carry_out_some(receiver)
 
     assert await gnomon_postgres.order_outcome(application, old.id) is None
     assert {(await outcome_of(application, order)).state for order in (new, pending)} == {"done"}
