@@ -9,7 +9,7 @@ from gnomon_postgres.log.event_append import EventAppend
 from gnomon_postgres.log.lease_table import PostgresLeaseTable
 from gnomon_postgres.log.notices import AppendNotices
 from gnomon_postgres.schema.partitions import Partitions
-from gnomon_postgres.server import Server
+from gnomon_postgres.server import LIST_LIMIT_S, Server
 from gnomon_postgres.views import projection
 from gnomon_postgres.write_batch import WriteBatch, identity_of
 from gnomon_shared_log.errors import LostEventsError
@@ -42,7 +42,8 @@ class PostgresLogTable(LogTable[WriteBatch]):
                 await kept_records.put_lines(connection, execution_id, lines)
             for execution_id, oldest in batch.oldest_lines.items():
                 await kept_records.drop_lines(connection, execution_id, oldest)
-        self._append.filed = max(self._append.filed, batch.views.last)
+        over = (view.id for view in batch.views.executions.values() if view.is_over)
+        self._append.note_filed(batch.views.last, over)
         if batch.views.last:
             await self.partitions.keep_ahead(self._server, batch.views.last)
 
@@ -56,7 +57,7 @@ class PostgresLogTable(LogTable[WriteBatch]):
 
     async def read_end(self) -> LogEnd:
         """Return where the log ends: what the next append follows."""
-        async with self._server.reading() as connection:
+        async with self._server.reading(LIST_LIMIT_S) as connection:
             row = await self._append.load(connection)
             newest = await event_reads.event_at(connection, row.last) if row.last else None
         return LogEnd(row.last, identity_of(newest) if newest is not None else None)

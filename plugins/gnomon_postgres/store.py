@@ -45,11 +45,12 @@ from gnomon_shared_log.shared_log import Settings, SharedLog
 from gnomon_shared_log.store_tasks import start_task
 from gnomon_shared_log.writing.spool import Spool
 from gnomon_shared_log.writing.spool_limits import SpoolLimits
+from gnomon_shared_log.writing.view_filer import FilingPace
 
 log = get_logger("gnomon.postgres")
 
-FILE_REST_S = 0.05
-"""Between two groups of views that nobody waits for: each is a transaction of about 2 ms."""
+FILING = FilingPace(rest_s=0.05, most_waiting=10_000)
+"""A group is a transaction of about 2 ms, and in a large one many runs begin and end, whose rows are written once."""
 
 
 class PostgresStore(SharedLog[WriteBatch]):
@@ -80,7 +81,7 @@ class PostgresStore(SharedLog[WriteBatch]):
     ) -> None:
         self._server = Server(dsn, schema, timeout.total_seconds())
         self._tables = PostgresLog(self._server, partition)
-        settings = Settings(Path(spool), limits or SpoolLimits(), patience, lease, cut_off, FILE_REST_S)
+        settings = Settings(Path(spool), limits or SpoolLimits(), patience, lease, cut_off, FILING)
         super().__init__(self._tables, settings)
         self._views = FiledViews()
 

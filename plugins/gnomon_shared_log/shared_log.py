@@ -44,6 +44,7 @@ from gnomon_shared_log.writing.spool import Spool
 from gnomon_shared_log.writing.spool_choice import open_spool
 from gnomon_shared_log.writing.spool_limits import SpoolLimits
 from gnomon_shared_log.writing.spooling_writer import SpoolingWriter
+from gnomon_shared_log.writing.view_filer import FilingPace
 
 log = get_logger("gnomon.shared_log")
 
@@ -55,8 +56,8 @@ class Settings(NamedTuple):
     """What a deployment may set, whatever the server.
 
     `patience` is how long opening waits for a server that is down, and `lease` how long a kernel that does not respond
-    keeps the right to write, at most. Beyond the `limits` of the spool no new runs are started. `file_rest_s` is the
-    time between two groups of views that nobody waits for (view_filer.py).
+    keeps the right to write, at most. Beyond the `limits` of the spool no new runs are started. `filing` says
+    how large groups of views become.
     """
 
     spool: Path
@@ -64,7 +65,7 @@ class Settings(NamedTuple):
     patience: timedelta
     lease: timedelta
     cut_off: CutOff
-    file_rest_s: float = 0.0
+    filing: FilingPace = FilingPace()
 
 
 class SharedLog(Store, Generic[B]):
@@ -178,7 +179,7 @@ class SharedLog(Store, Generic[B]):
         await self._expect_known_log(log_id)
         await self._spool.belongs_to(log_id, self._log.name)
         settings = self._settings
-        writer = SpoolingWriter(self._log, self._lease, self._spool, settings.limits, settings.file_rest_s)
+        writer = SpoolingWriter(self._log, self._lease, self._spool, settings.limits, settings.filing)
         if (lost := await writer.find_loss()) is not None:
             await self._accept(lost)
         await writer.drain_left()

@@ -157,6 +157,15 @@ class PostgresServer(Server):
         assert self._process is not None
         self._process.wait(PATIENCE)
 
+    def cpu_s(self) -> float:
+        """Return the CPU time that it has taken so far, with all of its sessions."""
+        assert self._process is not None
+        while True:
+            own = _cpu_ticks(self._process.pid)
+            sessions = sum(sum(_cpu_ticks(child)[:2]) for child in self._children())
+            if _cpu_ticks(self._process.pid) == own:  # else one of them has ended, and may be counted twice, or never
+                return (sum(own) + sessions) / os.sysconf("SC_CLK_TCK")
+
     def _children(self) -> list[int]:
         assert self._process is not None
         pid = self._process.pid
@@ -169,6 +178,13 @@ def _wait_for_ends(processes: list[int]) -> None:
     while any(map(_is_alive, processes)):
         assert time.monotonic() < until, "killed processes of PostgreSQL are still there"
         time.sleep(0.01)
+
+
+def _cpu_ticks(pid: int) -> list[int]:
+    """Return utime, stime, cutime and cstime of a process, none of one that has ended."""
+    with suppress(OSError):
+        return [int(one) for one in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]]
+    return []
 
 
 def _is_alive(pid: int) -> bool:

@@ -3,8 +3,7 @@
 One statement does all of it. It locks the row of the lease, if that is of the term, FOR KEY SHARE: a take-over changes
 the key of the row, so it waits for appends in flight, and an append that comes later finds another term. It looks for
 the row before, by its position and identity, so that nothing is written on top of events that the database has lost,
-after a failover or the restore of a backup. It looks for streams that begin and are there already. Then it inserts the
-rows, all or none.
+after a failover or the restore of a backup. Then it inserts the rows, all or none.
 
 What was appended before, when an answer was lost, is recognized event for event, also as a part of a larger append.
 """
@@ -14,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 import psycopg
@@ -35,16 +34,14 @@ from gnomon_shared_log.ports.lease_row import Term
 _BEFORE: Final = (
     "SELECT FROM {schema}.commits WHERE first = %(before)s AND last = %(before_last)s AND identity = %(identity)s"
 )
-_TAKEN: Final = """SELECT id FROM {schema}.live WHERE id = ANY(string_to_array(%(begun)s, E'\\x1f'))
-    UNION ALL SELECT name FROM {schema}.streams WHERE name = ANY(string_to_array(%(begun)s, E'\\x1f'))"""
 # One statement with subqueries: with WITH clauses that also said what was wrong, the server planned it for twice as
-# long. The rows are VALUES, and streams one text: as arrays they took the server twice as long, and the driver more.
-_APPEND: Final = f"""
-    INSERT INTO {{schema}}.commits (first, last, earliest, latest, setback, previous, events, checksum, identity)
+# long. The rows are VALUES: as arrays they took the server twice as long, and the driver more.
+_APPEND: Final = """
+    INSERT INTO {schema}.commits (first, last, earliest, latest, setback, previous, events, checksum, identity)
     SELECT * FROM (VALUES ROWS) AS row
-    WHERE EXISTS (SELECT FROM {{schema}}.lease WHERE owner = %(owner)s AND epoch = %(epoch)s FOR KEY SHARE)
-        AND PLACE AND NOT EXISTS ({_TAKEN})
-    RETURNING set_config('synchronous_commit', 'on', true)"""  # noqa: S608 - our own names
+    WHERE EXISTS (SELECT FROM {schema}.lease WHERE owner = %(owner)s AND epoch = %(epoch)s FOR KEY SHARE) AND PLACE
+    RETURNING set_config('synchronous_commit', 'on', true)"""
+_NAMES: Final = "SELECT id FROM {schema}.live UNION ALL SELECT name FROM {schema}.streams"
 
 
 @lru_cache
@@ -86,18 +83,26 @@ class EventAppend:
         self._ends = StreamEnds()
         self._row: NewestRow | None = None
 
+    def note_filed(self, position: int, over: Iterable[str]) -> None:
+        """Note that views are filed up to a position, and which of their runs have ended."""
+        self.filed = max(self.filed, position)
+        self._ends.note_over(over)
+
     def forget(self, streams: Iterable[str] | None) -> None:
         """Forget streams that were deleted; None: any of them."""
         self._ends.forget(streams, self.filed)
 
     async def load(self, connection: Connection) -> NewestRow:
-        """Read where the log ends, and the streams whose views are not filed: what the next append follows."""
+        """Read where the log ends, and what is known of its streams: what the next append follows."""
         found = await event_reads.newest_row(connection)
-        self._row = NewestRow(*found) if found is not None else NewestRow()
+        row = NewestRow(*found) if found is not None else NewestRow()
         self.filed = await event_reads.filed(connection)
-        for event in await event_reads.read(connection, self.filed, self._row.last - self.filed):
+        if not self._ends.has_names:
+            self._ends.note_names(name for (name,) in await connection.fetch(_NAMES))
+        for event in await event_reads.read(connection, self.filed, row.last - self.filed):
             self._ends.note({event.stream: (event.version, event.position)}, self.filed)
-        return self._row
+        self._row = row  # last: an attempt that fails half-way is made again
+        return row
 
     async def append(
         self, events: Sequence[Event], term: Term, limit_s: float | None = None, *, has_gaps: bool = False
@@ -118,7 +123,7 @@ class EventAppend:
         async with self._server.writing() as connection:
             while position > (row := self._row or await self.load(connection)).last:
                 try:
-                    await self._insert(connection, [commit_rows.tombstone(position, row.newest)], term, [])
+                    await self._insert(connection, [commit_rows.tombstone(position, row.newest)], term)
                 except _EarlierAttempt:
                     await self.load(connection)
 
@@ -126,25 +131,21 @@ class EventAppend:
         row = self._row or NewestRow()
         if events[0].position > row.last + 1 and not has_gaps:
             raise LostEventsError(self._server.address, events[0].position - 1, row.last)
-        known, begun, others = self._ends.find(events)
+        known, others = self._ends.find(events)
         if others:
             known |= await event_reads.ends(connection, others)
         rows_of = commit_rows.rows_with_gaps if has_gaps else commit_rows.rows_of
         rows, ends = rows_of(events, known, row.newest)
         try:
-            taken = await self._insert(connection, rows, term, begun)
+            await self._insert(connection, rows, term)
         except _EarlierAttempt:
             if missing := await self._missing(connection, events):
                 await self._append(connection, missing, term, has_gaps=has_gaps)
             return
-        if taken is not None:
-            raise next(_conflict(event) for event in events if event.stream == taken)
         self._ends.note(ends, self.filed)
 
-    async def _insert(
-        self, connection: Connection, rows: Sequence[Row], term: Term, begun: Sequence[str]
-    ) -> str | None:
-        """Insert rows behind the newest one, or return a stream that is there already, and so cannot begin.
+    async def _insert(self, connection: Connection, rows: Sequence[Row], term: Term) -> None:
+        """Insert rows behind the newest one.
 
         _EarlierAttempt if there are rows behind it, or in an empty log: their answer was lost.
         """
@@ -156,7 +157,6 @@ class EventAppend:
             "before": before.first,
             "before_last": before.last,
             "identity": before.identity,
-            "begun": "\x1f".join(begun),
         }
         try:
             found = await connection.fetch_one(statement, values)
@@ -165,24 +165,22 @@ class EventAppend:
         except psycopg.errors.CheckViolation:  # there is no partition for the rows
             async with connection.transaction():
                 await ensure(connection, rows[-1][0])
-            return await self._insert(connection, rows, term, begun)
+            await self._insert(connection, rows, term)
+            return
         if found is None:
-            return await self._reason(connection, rows, term, values)
+            await self._refuse(connection, rows, term, values)
         self._row = NewestRow(commit_rows.newest_of(rows[-1]), rows[-1][0], rows[-1][-1])
-        return None
 
-    async def _reason(
+    async def _refuse(
         self, connection: Connection, rows: Sequence[Row], term: Term, values: Mapping[str, object]
-    ) -> str:
-        """Raise the error of rows that were not inserted, or return a stream that cannot begin."""
+    ) -> NoReturn:
+        """Raise the error of rows that were not inserted."""
         await self._lease.check(connection, term)
         head = await event_reads.head(connection)
         if head and not values["before"]:
             raise _EarlierAttempt
         if values["before"] and await connection.fetch_one(_BEFORE, values) is None:
             raise LostEventsError(self._server.address, rows[0][0] - 1, head)
-        if (taken := await connection.fetch_one(_TAKEN, values)) is not None:
-            return str(taken[0])
         raise StoreUnavailableError(f"{self._server.address} has changed during an append, which has to be repeated")
 
     async def _missing(self, connection: Connection, events: Sequence[Event]) -> Sequence[Event]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -87,20 +86,23 @@ def arrays(rows: Iterable[Row]) -> list[list[Any] | str]:
 
 
 def _array(column: Sequence[Any]) -> list[Any] | str:
-    """Return a column as a list, or written out where it has texts or times: for each, the driver would take 5 µs."""
-    some = next((value for value in column if value is not None), None)
-    if not isinstance(some, str | datetime):
+    """Return a column written out, as JSON but for its brackets: the driver would take 2 to 6 µs for each value.
+
+    Bodies, which are bytes, are left to the driver.
+    """
+    if isinstance(column[0], bytes):
         return list(column)
-    return f"{{{','.join(map(_element, column))}}}"
+    text = _encode(column).decode()
+    if "\\" in text:  # JSON escapes more than an array of PostgreSQL
+        text = f"[{','.join(map(_element, column))}]"
+    return f"{{{text[1:-1]}}}"
 
 
-def _element(value: str | datetime | None) -> str:
+def _element(value: str | None) -> str:
     if value is None:
-        return "NULL"
-    text = value if isinstance(value, str) else value.isoformat()
-    if "\\" in text or '"' in text:
-        text = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+        return "null"
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def row_of(view: Execution, end: End, began: int) -> Row:

@@ -30,7 +30,7 @@ from gnomon_shared_log.ports.server_log import ServerLog
 from gnomon_shared_log.writing.kept_ends import KeptEnds
 from gnomon_shared_log.writing.spool import Spool
 from gnomon_shared_log.writing.spool_limits import SpoolLimits
-from gnomon_shared_log.writing.view_filer import ViewFiler
+from gnomon_shared_log.writing.view_filer import FilingPace, ViewFiler
 
 log = get_logger("gnomon.shared_log")
 
@@ -60,7 +60,7 @@ class SpoolingWriter(Generic[B]):
     """
 
     def __init__(
-        self, server: ServerLog[B], lease: Lease, spool: Spool[B], limits: SpoolLimits, rest_s: float = 0.0
+        self, server: ServerLog[B], lease: Lease, spool: Spool[B], limits: SpoolLimits, filing: FilingPace
     ) -> None:
         self.head = 0
         self._server = server
@@ -77,7 +77,7 @@ class SpoolingWriter(Generic[B]):
         self._append_s = self._appended_at = 0.0
         self._newest: EventIdentity | None = None  # the event before the next one
         self._ends = KeptEnds(server.late_ends, spool)
-        self._filer = ViewFiler[B](self._write_views, rest_s)
+        self._filer = ViewFiler[B](self._write_views, filing)
 
     async def find_loss(self) -> LostEventsError | None:
         """Return what the database lacks of what it has acknowledged to an earlier kernel here; None for nothing."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Generic
+from typing import Generic, NamedTuple
 
 import msgspec
 
@@ -29,12 +29,21 @@ from gnomon_shared_log.ports.batch import B
 
 log = get_logger("gnomon.shared_log")
 
-MOST_WAITING = 2_000
-"""Events whose views may wait; an append waits while there are more."""
 FLUSH_LIMIT_S = 15.0
 """For a reader to wait for views."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 """The pauses between attempts to write a group."""
+
+
+class FilingPace(NamedTuple):
+    """How large groups become.
+
+    `rest_s` is the time between two groups that nobody waits for, in seconds. An append waits while the views of more
+    than `most_waiting` events are not filed.
+    """
+
+    rest_s: float = 0.0
+    most_waiting: int = 2_000
 
 
 class Group(msgspec.Struct, Generic[B]):
@@ -46,15 +55,15 @@ class Group(msgspec.Struct, Generic[B]):
 
 
 class ViewFiler(Generic[B]):
-    """Writes views with `write`, at most one group every `rest_s` seconds while nobody waits for them.
+    """Writes views with `write`, one group after the other.
 
     `problem` is why the last attempt failed, None if it did not.
     """
 
-    def __init__(self, write: Callable[[B], Awaitable[None]], rest_s: float = 0.0) -> None:
+    def __init__(self, write: Callable[[B], Awaitable[None]], pace: FilingPace | None = None) -> None:
         self.problem: str | None = None
         self._write = write
-        self._rest_s = rest_s
+        self.pace = pace or FilingPace()
         self._filing: Group[B] | None = None
         self._next: Group[B] | None = None
         self._wake = asyncio.Event()
@@ -89,9 +98,10 @@ class ViewFiler(Generic[B]):
 
     async def room(self) -> None:
         """Wait while too many views are not filed, unless the server does not take any."""
-        with self._awaited():
-            while self.waiting > MOST_WAITING and self._is_working:
-                await self._changed.wait()
+        if self.waiting > self.pace.most_waiting:
+            with self._awaited():
+                while self.waiting > self.pace.most_waiting and self._is_working:
+                    await self._changed.wait()
 
     async def flush(self) -> None:
         """Wait until everything that was added is filed; StoreUnavailableError if the server does not take it."""
@@ -150,10 +160,10 @@ class ViewFiler(Generic[B]):
                 await self._rest()
 
     async def _rest(self) -> None:
-        if self._rest_s and not self._awaiting and not self._is_stopped:
+        if self.pace.rest_s and not self._awaiting and not self._is_stopped:
             self._hurry.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._rest_s):
+                async with asyncio.timeout(self.pace.rest_s):
                     await self._hurry.wait()
 
     async def _file(self, group: Group[B], backoff: Backoff) -> None:

@@ -17,7 +17,7 @@ from gnomon.testing import check_store
 from gnomon.testing.histories import append, extend, job_added, scheduled, succeeded
 from gnomon_shared_log.shared_log import SharedLog
 from gnomon_shared_log.writing import spooling_writer, view_filer
-from gnomon_shared_log.writing.view_filer import ViewFiler
+from gnomon_shared_log.writing.view_filer import FilingPace, ViewFiler
 from outage_events import keep, run
 from servers import eventually
 
@@ -167,7 +167,7 @@ async def test_a_server_that_takes_events_and_no_views_is_degraded_and_lists_say
 async def test_an_append_waits_while_too_many_views_wait(
     leader: SharedLog[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(view_filer, "MOST_WAITING", 2)
+    monkeypatch.setattr(leader._writer._filer, "pace", FilingPace(most_waiting=2))  # type: ignore[union-attr]
     may_file = hold_views(leader, monkeypatch)
     head = await leader.head()
     await keep(leader, run(0, head))
@@ -217,7 +217,7 @@ async def filer(written: list[list[int]]) -> AsyncIterator[ViewFiler[Any]]:
     async def write(views: Views) -> None:
         written.append(views.positions)
 
-    filer = ViewFiler[Any](write, rest_s=1e9)
+    filer = ViewFiler[Any](write, FilingPace(rest_s=1e9))
     task = asyncio.create_task(filer.run())
     yield filer
     task.cancel()
@@ -237,9 +237,9 @@ async def test_a_filer_that_rests_files_more_in_each_group(filer: ViewFiler[Any]
 
 
 async def test_a_filer_does_not_rest_while_an_append_waits_for_it(
-    filer: ViewFiler[Any], written: list[list[int]], monkeypatch: pytest.MonkeyPatch
+    filer: ViewFiler[Any], written: list[list[int]]
 ) -> None:
-    monkeypatch.setattr(view_filer, "MOST_WAITING", 1)
+    filer.pace = filer.pace._replace(most_waiting=1)
     filer.add(Views(1))
     await eventually(lambda: written)
     filer.add(Views(2, 3))
