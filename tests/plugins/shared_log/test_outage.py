@@ -278,9 +278,12 @@ async def test_a_kernel_that_was_replaced_in_an_outage_is_told_so(server: LogSer
         server.kill()
         await keep(store, run(2, 3))
         server.start()
-        seen = await store._log.lease.read()
-        assert seen is not None
-        await store._log.lease.put(msgspec.structs.replace(seen, owner="theirs", epoch=seen.epoch + 10), seen)
+        taken = None
+        while taken is None:  # the kernel may renew it in between
+            seen = await store._log.lease.read()
+            assert seen is not None
+            theirs = msgspec.structs.replace(seen, owner="theirs", epoch=seen.epoch + 10)
+            taken = await store._log.lease.put(theirs, seen)
 
         await eventually(lambda: not store.health().accepts_runs)
 
