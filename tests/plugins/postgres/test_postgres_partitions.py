@@ -143,7 +143,8 @@ def detached(dsn: str) -> list[str]:
 async def test_tables_that_an_ended_kernel_has_detached_are_dropped_by_the_next_one(
     store: PostgresStore, dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await append(store, *(succeeded("sync", NOON + n * SECOND) for n in range(300)))
+    for minute in range(5):
+        await append(store, *(succeeded("sync", NOON + minute * MINUTE + n * SECOND) for n in range(60)))
 
     async def fail(_server: Server, _name: str) -> None:
         raise StoreUnavailableError("the connection is lost")
