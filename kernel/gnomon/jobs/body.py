@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from types import CodeType
 from typing import Any
@@ -187,9 +187,16 @@ def _signature_problem(
         try:
             (signature.bind_partial if may_be_incomplete else signature.bind)(*range(count), **named)
         except TypeError as exc:
-            unknown = next((name for name in named if name not in signature.parameters), "")
-            return f"{exc}{close_match(unknown, signature.parameters)}"
+            return f"{exc}{_unknown_name(named, signature, str(exc))}"
     return None
+
+
+def _unknown_name(names: Iterable[str], signature: inspect.Signature, problem: str) -> str:
+    """Return the end of a message about names that do not fit: the first unknown one, and a similar name."""
+    unknown = next((name for name in names if name not in signature.parameters), "")
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
+    is_new = unknown and not takes_any and repr(unknown) not in problem
+    return (f"; there is no argument {unknown!r}" if is_new else "") + close_match(unknown, signature.parameters)
 
 
 def _names_for_var_keyword(signature: inspect.Signature) -> set[str]:

@@ -302,6 +302,10 @@ def test_arguments_that_do_not_fit_are_refused(arguments: dict[str, Any]) -> Non
     ("arguments", "problem"),
     [
         ({"kwargs": {"market": "cn", "forec": True}}, r"unexpected keyword argument 'forec'; did you mean 'force'\?$"),
+        (
+            {"kwargs": {"makret": "us"}},
+            r"required argument: 'market'; there is no argument 'makret'; did you mean 'market'\?$",
+        ),
         ({"args": [1], "kwargs": {"market": "cn"}}, r"multiple values for argument 'market'$"),
     ],
 )
