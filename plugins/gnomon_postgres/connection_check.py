@@ -123,7 +123,7 @@ async def _pooler(server: Server) -> list[str]:
             is_lent = await _process(other) == first or await _process(one) != first
     if not is_lent:
         return ["through a pooler"]
-    return ["through a pooler in transaction mode, which passes no notices: news arrive by polling"]
+    return ["through a pooler in transaction mode, which passes no notices: changes are found by polling"]
 
 
 async def _process(connection: Connection) -> int:
