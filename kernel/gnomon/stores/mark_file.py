@@ -24,8 +24,8 @@ _LINE: Final = re.compile(rb"(.*?)(?: ([0-9a-f]{8}))?\n?")
 """The content and its CRC-32, which the first version did not write."""
 
 
-class DamagedMarkError(StoreError):
-    """The file of a mark exists, and is not what a kernel wrote."""
+class DamagedMarkError(ValueError):
+    """The file of a mark is not what a kernel wrote; each store decides what follows."""
 
 
 class MarkFile:
