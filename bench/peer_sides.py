@@ -5,6 +5,11 @@ python bench/peer_sides.py SIDE DSN TASKS PACED
 Prints JSON: `runs_per_s` of TASKS orders by CALLERS concurrent callers, from the first call to the start of the last
 body and the last confirmation, and the time in ms from a call to the start of its body, of PACED orders at PACE per
 second. Each library is used as its documentation shows for a worker inside of the own process, and keeps its history.
+`cpu_ms` is the CPU time of this process for each of the TASKS; that of the server is not in it.
+
+`gnomon` orders through the kernel, which confirms that the run is durable. `gnomon_orders` and `oban` do the same for
+each order: BEGIN, an INSERT with a notice and COMMIT, on one of CONNECTIONS connections, and the notice wakes a worker
+in this process. `many_per_s` is `runs_per_s` where they place ORDERS_AT_ONCE orders in each transaction.
 """
 # ruff: noqa: PLC0415 - a side imports its own library alone
 
@@ -24,10 +29,12 @@ from typing import Any
 
 from measure import percentile, short
 
-Submit = Callable[[int], Awaitable[object]]
+Submit = Callable[..., Awaitable[object]]
+"""Submits the orders with these numbers, one or several."""
 Side = Callable[[str], AbstractAsyncContextManager[Submit]]
 
 CALLERS, PACE = 50, 50
+ORDERS_AT_ONCE = 20
 CONNECTIONS = 12
 """In the pool of each side that has one."""
 WARM_UP = 20
@@ -69,14 +76,18 @@ async def gnomon_orders(dsn: str) -> AsyncIterator[Submit]:
     """Place an order in a transaction of the caller's own, as any process may."""
     from psycopg import AsyncConnection
 
-    import gnomon_postgres
+    from gnomon import RunOrder
+    from gnomon_postgres import trigger, trigger_many
 
     free: asyncio.Queue[AsyncConnection[Any]] = asyncio.Queue()
 
-    async def submit(number: int) -> None:
+    async def submit(*numbers: int) -> None:
         connection = await free.get()
         async with connection.transaction():
-            await gnomon_postgres.trigger(connection, "task", kwargs={"number": number})
+            if len(numbers) == 1:
+                await trigger(connection, "task", kwargs={"number": numbers[0]})
+            else:
+                await trigger_many(connection, [RunOrder("task", {"number": number}) for number in numbers])
         free.put_nowait(connection)
 
     async with kernel(dsn), AsyncExitStack() as held:
@@ -119,8 +130,12 @@ async def oban(dsn: str) -> AsyncIterator[Submit]:
 
     pool = await Oban.create_pool(dsn, min_size=CONNECTIONS, max_size=CONNECTIONS)
     await schema.install(pool)
-    async with Oban(pool=pool, queues={"default": CALLERS}):
-        yield lambda number: Task.enqueue({"number": number})
+
+    async def submit(*numbers: int) -> None:
+        await running.enqueue_many(Task.new({"number": number}) for number in numbers)
+
+    async with Oban(pool=pool, queues={"default": CALLERS}) as running:
+        yield submit
     await pool.close()
 
 
@@ -143,15 +158,17 @@ async def dbos(dsn: str) -> AsyncIterator[Submit]:
 SIDES: dict[str, Side] = {
     "gnomon": gnomon, "gnomon_orders": gnomon_orders, "procrastinate": procrastinate, "oban": oban, "dbos": dbos,
 }  # fmt: skip
+OF_MANY = frozenset({"gnomon_orders", "oban"})
+"""Sides that place several orders in a transaction."""
 
 
-async def submit_all(submit: Submit, numbers: range) -> None:
+async def submit_all(submit: Submit, numbers: range, at_once: int = 1) -> None:
     """Submit these orders from CALLERS concurrent callers, and wait until all bodies have started."""
-    left = iter(numbers)
+    left = iter(range(numbers.start, numbers.stop, at_once))
 
     async def call() -> None:
-        for number in left:
-            await submit(number)
+        for first in left:
+            await submit(*range(first, min(first + at_once, numbers.stop)))
 
     async with asyncio.timeout(LIMIT_S):
         await asyncio.gather(*(call() for _ in range(CALLERS)))
@@ -178,20 +195,26 @@ async def submit_paced(submit: Submit, numbers: range) -> list[float]:
     return sorted(started[number] - at for number, at in called.items())
 
 
-async def measure(side: Side, dsn: str, tasks: int, paced: int) -> dict[str, float]:
+async def measure(name: str, dsn: str, tasks: int, paced: int) -> dict[str, float]:
     """Measure a side."""
-    async with side(dsn) as submit:
+    figures: dict[str, float] = {}
+    async with SIDES[name](dsn) as submit:
         await submit_all(submit, range(WARM_UP))
         numbers = range(WARM_UP, WARM_UP + tasks)
-        before = time.perf_counter()
+        before, used = time.perf_counter(), time.process_time()
         await submit_all(submit, numbers)
-        spent = time.perf_counter() - before
+        figures["runs_per_s"] = tasks / (time.perf_counter() - before)
+        figures["cpu_ms"] = short((time.process_time() - used) * 1000 / tasks)
+        if name in OF_MANY:
+            numbers = range(numbers.stop, numbers.stop + tasks)
+            before = time.perf_counter()
+            await submit_all(submit, numbers, ORDERS_AT_ONCE)
+            figures["many_per_s"] = tasks / (time.perf_counter() - before)
         ages = await submit_paced(submit, range(numbers.stop, numbers.stop + paced))
-    latency = {f"p{percent}_ms": short(percentile(ages, percent) * 1000) for percent in (50, 99)}
-    return {"runs_per_s": tasks / spent, **latency}
+    return figures | {f"p{percent}_ms": short(percentile(ages, percent) * 1000) for percent in (50, 99)}
 
 
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     name, address, *counts = sys.argv[1:]
-    print(json.dumps(asyncio.run(measure(SIDES[name], address, *map(int, counts)))))
+    print(json.dumps(asyncio.run(measure(name, address, *map(int, counts)))))

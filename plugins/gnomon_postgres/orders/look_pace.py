@@ -14,14 +14,18 @@ from datetime import timedelta
 from gnomon.backoff import Backoff
 from gnomon_postgres.orders.pending_orders import PendingOrders
 
-PROMISED = timedelta(seconds=1)
-RENEWED_S = 0.5
+PROMISED = timedelta(seconds=0.5)
+RENEWED_S = 0.25
 """Seconds before the end of a promise at which it is renewed."""
+AFTER_S = 1.0
+"""Seconds after it in which a transaction may still commit that has read it."""
 MANY_PER_S = 150.0
 """Orders per second from which on the receiver looks by itself, and the time over which they are counted."""
 WINDOW_S = 0.25
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.005, 0.01
 """The pauses between two looks during a promise, from the last order on."""
+LAST_LOOKS_S = 0.05
+"""The same after it."""
 
 
 class LookPace:
@@ -50,8 +54,6 @@ class LookPace:
 
     def look_s(self) -> float | None:
         """Return the seconds until the next look while no notice arrives; None without a limit."""
-        return self._backoff.next() if self._is_promised else None
-
-    @property
-    def _is_promised(self) -> bool:
-        return time.monotonic() < self._until
+        if (left := self._until - time.monotonic()) > 0:
+            return self._backoff.next()
+        return LAST_LOOKS_S if left > -AFTER_S else None

@@ -84,7 +84,7 @@ STATEMENTS = (
         SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $announce_order$
         BEGIN
             IF current_setting('gnomon.notices', true) IS DISTINCT FROM 'off' AND NOT EXISTS (
-                SELECT FROM {{schema}}.order_looks WHERE looks_until > clock_timestamp() + interval '0.25 s'
+                SELECT FROM {{schema}}.order_looks WHERE looks_until > clock_timestamp() + interval '0.1 s'
             ) THEN
                 PERFORM pg_notify('{CHANNEL}', '{PLACED}:{IN_TRANSACTION} ' || TG_TABLE_SCHEMA);
             END IF;

@@ -139,6 +139,7 @@ async def test_the_kernel_promises_to_look_by_itself_while_many_orders_come(
 
     monkeypatch.setattr(look_pace, "WINDOW_S", 0.0)
     monkeypatch.setattr(look_pace, "PROMISED", timedelta(0))
+    monkeypatch.setattr(look_pace, "AFTER_S", 0.0)
     pace = LookPace(PendingOrders(led_server))
     assert pace.look_s() is None
     monkeypatch.setattr(look_pace, "PROMISED", timedelta(hours=1))
