@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from gnomon.api import KernelApi
     from gnomon.domain import events
+    from gnomon.domain.kernel_health import Role
     from gnomon.jobs.job import Job
     from gnomon.ports import Store
     from gnomon.runners.base import Runner
@@ -147,13 +148,14 @@ def reload(config: msgspec.Struct) -> Iterable[str]:  # type: ignore[empty-body]
 
 
 @hookspec
-def try_connection() -> str:  # type: ignore[empty-body]
+def try_connection(role: Role) -> str:  # type: ignore[empty-body]
     """Connect to the plugin's server and return a sentence about what was found: the server, its version, the log.
 
     Called by `gnomon check --connect`, without a kernel, on a thread and an event loop of its own; `def` and
-    `async def` both work. Change nothing, keep nothing open, and check everything that a start needs, such as
-    permissions. The text of an exception is shown as it is: write no secrets in it, and say what to do next. The time
-    limit is `[kernel] hook_timeout`.
+    `async def` both work. `role` is that of the kernel that would start: "leader", "auto" or "follower". Change
+    nothing, keep nothing open, and check everything that a start in this role needs, such as permissions. The text of
+    an exception is shown as it is: write no secrets in it, and say what to do next. The time limit is
+    `[kernel] hook_timeout`.
     """
 
 

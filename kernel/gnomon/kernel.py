@@ -36,11 +36,11 @@ import msgspec
 from gnomon.backoff import Backoff
 from gnomon.clock import SystemClock
 from gnomon.domain.execution import Execution
-from gnomon.domain.kernel_health import Health, with_problem
+from gnomon.domain.kernel_health import Health, Role, with_problem
 from gnomon.domain.parameter_checks import checked
 from gnomon.domain.revision import revision_of
 from gnomon.engine.admission import QUEUE_LIMIT
-from gnomon.engine.kernel_settings import KernelSettings, Role
+from gnomon.engine.kernel_settings import KernelSettings
 from gnomon.engine.leader import Leader
 from gnomon.engine.leader_calls import LeaderCalls
 from gnomon.engine.leader_starts import start_leader

@@ -11,6 +11,7 @@ from pathlib import Path
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
+from gnomon.domain.kernel_health import Role
 from gnomon.domain.records import (
     ActionPage,
     ActionQuery,
@@ -81,11 +82,11 @@ class MongoStore(SharedLog[WriteBatch]):
 
     # --- lifetime ---
 
-    async def try_connection(self) -> str:
+    async def try_connection(self, role: Role) -> str:
         self._spool.check_folder()
         try:
             await self._server.connect()
-            return await connection_check.check_connection(self._server)
+            return await connection_check.check_connection(self._server, role)
         finally:
             await self._server.close()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from gnomon.errors import StoreError
-from gnomon_postgres.server import Connection, Server
+from gnomon.domain.kernel_health import Role
+from gnomon.errors import NoLogError, StoreError
+from gnomon_postgres.order_tables import WRITTEN_BY_FOLLOWERS
+from gnomon_postgres.server import Connection, Row, Server
 
 OLDEST = 13
 """The oldest version of the server that is supported."""
@@ -24,9 +26,11 @@ _SCHEMA = """
     FROM pg_namespace WHERE nspname = %s
 """
 _TABLES = """
-    SELECT relname::text, pg_has_role(relowner, 'USAGE'), pg_get_userbyid(relowner)::text
-    FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
-    WHERE nspname = %s AND relkind IN ('r', 'p') AND NOT relispartition ORDER BY relname
+    SELECT relname::text, relispartition, pg_has_role(relowner, 'USAGE'), pg_get_userbyid(relowner)::text, rolsuper,
+        ARRAY(SELECT one FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS one
+            WHERE NOT has_table_privilege(c.oid, one))
+    FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace JOIN pg_roles r ON r.oid = relowner
+    WHERE nspname = %s AND relkind IN ('r', 'p') ORDER BY relispartition, relname
 """
 _LOG = """
     SELECT (SELECT coalesce(max(last), 0) FROM {schema}.commits), owner IS NOT NULL, pid, node FROM {schema}.lease
@@ -46,12 +50,26 @@ class _Settings(NamedTuple):
     may_create_schema: bool
 
 
-async def check_connection(server: Server) -> str:
-    """Return a description of the server and its log; raise StoreError for whatever would make a start fail."""
+class _Table(NamedTuple):
+    """A table as the role of the connection finds it; `lacks` are the rights that it does not have."""
+
+    name: str
+    is_partition: bool
+    is_owned: bool
+    owner: str
+    belongs_to_superuser: bool
+    lacks: list[str]
+
+
+async def check_connection(server: Server, role: Role) -> str:
+    """Return a description of the server and its log; raise StoreError for whatever would make a start fail.
+
+    `role` is that of the kernel: one that follows needs fewer rights.
+    """
     async with server.reading() as connection:
         settings = _Settings(*(await connection.fetch(_SERVER))[0])
         _check_settings(server, settings)
-        log = await _check_log(server, connection, settings)
+        log = await _check_log(server, connection, settings, role)
     found = f"{server.address} on version {settings.version}: {log}"
     return "; ".join([found, *_remarks(settings), *await _pooler(server)])
 
@@ -71,30 +89,65 @@ def _check_settings(server: Server, settings: _Settings) -> None:
         )
 
 
-async def _check_log(server: Server, connection: Connection, settings: _Settings) -> str:
-    """Return what is known of the log; StoreError if the role cannot create it, or not write it."""
-    schema = await connection.fetch_one(_SCHEMA, (server.schema,))
-    if schema is None and not settings.may_create_schema:
+async def _check_log(server: Server, connection: Connection, settings: _Settings, role: Role) -> str:
+    """Return what is known of the log; StoreError if the role of the connection may not do what the kernel does."""
+    rights = await connection.fetch_one(_SCHEMA, (server.schema,))
+    tables = [_Table(*row) for row in await connection.fetch(_TABLES, (server.schema,))]
+    if role == "follower":
+        if not tables:
+            raise NoLogError(f"{server.address} does not exist: start the kernel that leads first")
+        missing = list(_missing_to_follow(server, rights, tables, settings.role))
+    else:
+        missing = list(_missing_to_lead(server, rights, tables, settings))
+    if missing:
         raise StoreError(
-            f"{server.address} has no such schema, and the role {settings.role} may not create it: "
-            f"CREATE SCHEMA {server.quoted} AUTHORIZATION {_quoted(settings.role)}"
+            f"{server.address} cannot be {'followed' if role == 'follower' else 'led'} by the role {settings.role}, "
+            f"which lacks rights: {'; '.join(missing)}"
         )
-    if schema is not None and schema != (True, True):
-        raise StoreError(
-            f"{server.address} cannot be written by the role {settings.role}: "
-            f"GRANT USAGE, CREATE ON SCHEMA {server.quoted} TO {_quoted(settings.role)}"
-        )
-    tables = await connection.fetch(_TABLES, (server.schema,))
     if not tables:
         return "no log yet; the first start creates it"
-    for name, is_owned, owner in tables:
-        if not is_owned:
-            raise StoreError(
-                f"{server.address} has the table {name}, which belongs to {owner}: a kernel makes partitions and "
-                f"migrates tables, so its role needs to own them: GRANT {_quoted(owner)} TO {_quoted(settings.role)}"
-            )
     head, is_led, pid, node = (await connection.fetch(_LOG))[0]
     return f"a log at event {head:,}" + (f", in use by process {pid} on {node}" if is_led else "")
+
+
+def _missing_to_lead(
+    server: Server, rights: Row | None, tables: Sequence[_Table], settings: _Settings
+) -> Iterator[str]:
+    """Yield the statements that grant what the role lacks to create the tables, to migrate and to write them."""
+    role = _quoted(settings.role)
+    if rights is None and not settings.may_create_schema:
+        yield f"CREATE SCHEMA {server.quoted} AUTHORIZATION {role}"
+    if rights is not None and rights != (True, True):
+        yield f"GRANT USAGE, CREATE ON SCHEMA {server.quoted} TO {role}"
+    foreign = {table.owner: table for table in reversed(tables) if not table.is_owned}
+    for owner, table in foreign.items():
+        why = (
+            f"because who leads makes partitions and migrates tables, and those such as {table.name} belong to {owner}"
+        )
+        if table.belongs_to_superuser:
+            yield f"ALTER TABLE {_name(server, table)} OWNER TO {role}, and so for each of them, {why}"
+        else:
+            yield f"GRANT {_quoted(owner)} TO {role}, {why}"
+    for table in tables:
+        if table.is_owned and table.lacks:
+            yield f"GRANT {', '.join(table.lacks)} ON {_name(server, table)} TO {role}"
+
+
+def _missing_to_follow(server: Server, rights: Row | None, tables: Sequence[_Table], name: str) -> Iterator[str]:
+    """Yield the statements that grant what the role lacks to read the log, and to place orders."""
+    role = _quoted(name)
+    if rights is None or not rights[0]:
+        yield f"GRANT USAGE ON SCHEMA {server.quoted} TO {role}"
+    parents = [table for table in tables if not table.is_partition]
+    if any("SELECT" in table.lacks for table in parents):
+        yield f"GRANT SELECT ON ALL TABLES IN SCHEMA {server.quoted} TO {role}"
+    for table in parents:
+        if table.name in WRITTEN_BY_FOLLOWERS and (lacks := [one for one in table.lacks if one != "SELECT"]):
+            yield f"GRANT {', '.join(lacks)} ON {_name(server, table)} TO {role}"
+
+
+def _name(server: Server, table: _Table) -> str:
+    return f"{server.quoted}.{_quoted(table.name)}"
 
 
 def _remarks(settings: _Settings) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
+from gnomon.domain.kernel_health import Role
 from gnomon.domain.records import (
     ActionPage,
     ActionQuery,
@@ -116,10 +117,10 @@ class PostgresStore(SharedLog[WriteBatch]):
         self._check_open()
         return await PendingOrders(self._server).count()
 
-    async def try_connection(self) -> str:
+    async def try_connection(self, role: Role) -> str:
         Spool(self._spool_path, self._log.codec).check_folder()
         async with self._server.borrowed() as server:
-            return await connection_check.check_connection(server)
+            return await connection_check.check_connection(server, role)
 
     # --- writing ---
 

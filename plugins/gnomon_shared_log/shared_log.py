@@ -21,6 +21,7 @@ from typing import Generic, NamedTuple
 from gnomon.backoff import Backoff
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
+from gnomon.domain.kernel_health import Role
 from gnomon.domain.records import Checkpoint, ExecutionCounts, LogHolder, StoreHealth
 from gnomon.domain.rollback import Loss
 from gnomon.errors import RolledBackError, StoreError, StoreInUseError, StoreUnavailableError
@@ -99,8 +100,8 @@ class SharedLog(Store, Generic[B]):
         """Fold what an earlier kernel has not filed; return where the log ends. Nobody writes to it meanwhile."""
 
     @abstractmethod
-    async def try_connection(self) -> str:
-        """Connect as opening would, without changing anything; return a description, or raise StoreError."""
+    async def try_connection(self, role: Role) -> str:
+        """Connect as a kernel of this role would, change nothing, and return a description; StoreError otherwise."""
 
     @abstractmethod
     async def statistics(self, job_id: str | None = None) -> list[ExecutionCounts]:

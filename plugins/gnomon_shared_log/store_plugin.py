@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 import msgspec
 
+from gnomon.domain.kernel_health import Role
 from gnomon.durations import Duration
 from gnomon.hookspecs import hookimpl
 from gnomon.ports import Store
@@ -95,9 +96,9 @@ class ServerStorePlugin:
             )
 
     @hookimpl
-    async def try_connection(self) -> str:
+    async def try_connection(self, role: Role) -> str:
         """Connect to the server as a start would."""
-        return await self.store.try_connection()
+        return await self.store.try_connection(role)
 
     async def prune(self) -> int:
         """Delete executions older than `retention`; return how many."""

@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from gnomon.domain.kernel_health import Role
 from gnomon.errors import StoreError
 from gnomon_sqlite.errors import translate
 from gnomon_sqlite.file.log_file import check_file, check_path
@@ -15,10 +16,10 @@ from gnomon_sqlite.schema import is_empty
 from gnomon_sqlite.views.unflushed_reader import open_reader
 
 
-def check_connection(path: Path) -> str:
-    """Return what was found at the path; StoreError where it cannot hold a log."""
+def check_connection(path: Path, role: Role) -> str:
+    """Return what was found at the path; StoreError where it cannot hold a log, or has none that could be followed."""
     try:
-        check_file(path, must_exist=False)
+        check_file(path, must_exist=role == "follower")
         _check_permissions(path)
         return _found(path)
     except (sqlite3.Error, OSError) as exc:

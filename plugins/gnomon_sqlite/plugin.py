@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from gnomon.domain.kernel_health import Role
 from gnomon.durations import Duration
 from gnomon.hookspecs import hookimpl
 from gnomon.ports import Store
@@ -55,9 +56,9 @@ class SqlitePlugin:
         )
 
     @hookimpl
-    def try_connection(self) -> str:
+    def try_connection(self, role: Role) -> str:
         """Check the log, or the place where it would be created."""
-        return check_connection(self.store.path)
+        return check_connection(self.store.path, role)
 
     async def prune(self) -> int:
         """Delete executions older than the retention, and return how many were deleted."""

@@ -11,12 +11,13 @@ import tomllib
 from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import msgspec
 
 from gnomon.conversion import Secret, Table, convert
 from gnomon.deployment.environment import SECTIONS, References, override
+from gnomon.domain.kernel_health import Role
 from gnomon.domain.revision import Revision
 from gnomon.durations import Duration
 from gnomon.errors import ConfigError
@@ -60,7 +61,7 @@ class KernelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drain: Duration = Duration(seconds=30)
     hook_timeout: Duration = Duration(seconds=10)
     blocked_loop_after: Duration = Duration(seconds=1)
-    role: Literal["leader", "auto", "follower"] = "leader"
+    role: Role = "leader"
     python_path: list[str] = msgspec.field(default_factory=lambda: ["."])
     modules: list[str] = []
     arguments_limit: int = ARGUMENTS_LIMIT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gnomon.deployment.assembly import Deployment
-from gnomon.engine.kernel_settings import Role
+from gnomon.domain.kernel_health import Role
 from gnomon.jobs.job import Job
 from gnomon.jobs.registered import RegisteredJob
 from gnomon.kernel import Kernel

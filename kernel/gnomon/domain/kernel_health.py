@@ -11,6 +11,8 @@ from gnomon.domain.events import Hold
 from gnomon.domain.past_moment import PastMoment
 from gnomon.domain.records import JournalState
 
+Role = Literal["auto", "leader", "follower"]
+"""What a kernel does: it leads where nobody does and else follows, it leads or does not start, or it never leads."""
 KernelRole = Literal["leader", "follower"]
 """The part of a process in a log that several share: it writes the log, or reads it and passes orders on."""
 

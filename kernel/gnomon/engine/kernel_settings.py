@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Literal
 
 import msgspec
 
+from gnomon.domain.kernel_health import Role
 from gnomon.domain.revision import Revision
 from gnomon.jobs.allowed_functions import AllowedFunctions
 from gnomon.jobs.groups import Group
 from gnomon.ports import Clock
-
-Role = Literal["auto", "leader", "follower"]
-"""What a kernel does: it leads where nobody does and else follows, it leads or does not start, or it never leads."""
 
 
 class KernelSettings(msgspec.Struct, frozen=True, kw_only=True):

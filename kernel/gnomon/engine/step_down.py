@@ -17,9 +17,9 @@ from contextlib import suppress
 from datetime import timedelta
 
 from gnomon.domain.hand_over import HandOver
+from gnomon.domain.kernel_health import Role
 from gnomon.domain.kernel_member import is_silent
 from gnomon.engine.components import KernelComponents
-from gnomon.engine.kernel_settings import Role
 from gnomon.engine.log_queries import on_kernel_loop
 from gnomon.engine.refused_acts import refusable
 from gnomon.errors import StepDownError

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pluggy
 
+from gnomon.domain.kernel_health import Role
 from gnomon.plugins.calls import PluginCallError, contained, describe
 from gnomon.plugins.plugin_set import PluginSet
 from gnomon.safe_text import exact, safe_repr
@@ -23,17 +24,20 @@ class Connection(msgspec.Struct, frozen=True):
     message: str
 
 
-async def try_connections(plugins: PluginSet, limit: float) -> list[Connection]:
-    """Call the hook `try_connection` of every plugin that has it, all at once; each has `limit` seconds."""
-    tries = [_try(plugin.name, impl, limit) for plugin in plugins for impl in plugin.observers("try_connection")]
+async def try_connections(plugins: PluginSet, role: Role, limit: float) -> list[Connection]:
+    """Call the hook `try_connection` of every plugin that has it, for a kernel of this role, all at once.
+
+    Each has `limit` seconds.
+    """
+    tries = [_try(plugin.name, impl, role, limit) for plugin in plugins for impl in plugin.observers("try_connection")]
     return await asyncio.gather(*tries)
 
 
-async def _try(plugin: str, impl: pluggy.HookImpl, limit: float) -> Connection:
+async def _try(plugin: str, impl: pluggy.HookImpl, role: Role, limit: float) -> Connection:
     def call() -> str:
         # A thread and an event loop of its own, as plugins have in a kernel: one that hangs delays no other.
         with contained():
-            message: object = asyncio.run(_call(impl))
+            message: object = asyncio.run(_call(impl, role))
             if not isinstance(message, str):
                 raise TypeError(f"try_connection returned {safe_repr(message)}, expected a sentence")
             return exact(message)
@@ -47,6 +51,6 @@ async def _try(plugin: str, impl: pluggy.HookImpl, limit: float) -> Connection:
         return Connection(plugin, ok=False, message=describe(exc))
 
 
-async def _call(impl: pluggy.HookImpl) -> Any:
-    message = impl.function()
+async def _call(impl: pluggy.HookImpl, role: Role) -> Any:
+    message = impl.function(*(role for _ in impl.argnames))
     return await message if inspect.isawaitable(message) else message

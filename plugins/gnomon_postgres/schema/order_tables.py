@@ -14,6 +14,7 @@ PLACED, IN_TRANSACTION = "placed", "transaction"
 LONGEST_JOB_ID = 128
 MOST_BYTES = 4 * 1024 * 1024
 """Bytes of the arguments of an order. The kernel accepts as many as its `arguments_limit`, 256 KiB by default."""
+WRITTEN_BY_FOLLOWERS = frozenset({"orders", "followers"})
 
 STATEMENTS = (
     """CREATE TABLE {schema}.orders (

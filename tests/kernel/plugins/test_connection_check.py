@@ -28,9 +28,9 @@ class Plain:
 
 class Waiting:
     @hookimpl
-    async def try_connection(self) -> str:
+    async def try_connection(self, role: str) -> str:
         await asyncio.sleep(0)
-        return "reached"
+        return f"reached for a {role}"
 
 
 class Broken:
@@ -59,11 +59,11 @@ class Nothing:
 
 
 async def test_each_plugin_that_has_the_hook_tells_what_it_found_on_a_thread_of_its_own() -> None:
-    found = await try_connections(plugins(Plain, Nothing, Waiting), 60)
+    found = await try_connections(plugins(Plain, Nothing, Waiting), "follower", 60)
 
     assert found == [
         Connection("Plain", ok=True, message="reached from Plain-try-connection"),
-        Connection("Waiting", ok=True, message="reached"),
+        Connection("Waiting", ok=True, message="reached for a follower"),
     ]
 
 
@@ -77,11 +77,11 @@ async def test_each_plugin_that_has_the_hook_tells_what_it_found_on_a_thread_of_
 async def test_what_a_plugin_raises_is_what_is_wrong_and_the_others_are_asked_all_the_same(
     plugin: type, told: str
 ) -> None:
-    found = await try_connections(plugins(plugin, Waiting), 60)
+    found = await try_connections(plugins(plugin, Waiting), "follower", 60)
 
     assert found == [
         Connection(plugin.__name__, ok=False, message=told),
-        Connection("Waiting", ok=True, message="reached"),
+        Connection("Waiting", ok=True, message="reached for a follower"),
     ]
 
 
@@ -94,18 +94,18 @@ async def test_a_plugin_that_does_not_come_back_is_not_waited_for() -> None:
             hangs.wait(60)
             return "late"
 
-    found = await try_connections(plugins(Mute, Blocking), 0.05)
+    found = await try_connections(plugins(Mute, Blocking), "leader", 0.05)
     hangs.set()
 
     assert [(one.plugin, one.ok) for one in found] == [("Mute", False), ("Blocking", False)]
     assert {one.message for one in found} == {"no reply within 0.05 s"}
 
 
-def test_the_hook_takes_no_arguments() -> None:
+def test_the_hook_knows_the_role_and_nothing_else() -> None:
     class Asking:
         @hookimpl
         def try_connection(self, kernel: Any) -> str:
             return str(kernel)
 
-    with pytest.raises(PluginError, match=r"has the argument .kernel.*it has no arguments"):
+    with pytest.raises(PluginError, match=r"has the argument .kernel.*possible are role"):
         plugins(Asking)

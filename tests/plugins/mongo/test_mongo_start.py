@@ -164,13 +164,15 @@ async def test_a_wrong_password_and_a_missing_permission_say_what_to_change(
 async def test_trying_the_connection_tells_where_the_log_is_and_changes_nothing(
     make_store: MakeStore, database: Any
 ) -> None:
-    assert "no log yet; the first start creates it" in await make_store().try_connection()
+    assert "no log yet; the first start creates it" in await make_store().try_connection("leader")
+    with pytest.raises(NoLogError, match="does not exist: start the kernel that leads first"):
+        await make_store().try_connection("follower")
     assert await database.list_collection_names() == []
 
     async with make_store() as store:
         await append(store, scheduled())
-        beside = await make_store().try_connection()
-    alone = await make_store().try_connection()
+        beside = await make_store().try_connection("leader")
+    alone = await make_store().try_connection("leader")
 
     assert re.fullmatch(r"MongoDB [\d.]+ at \S+/gnomon_\w+: a log at event 1", alone)
     assert beside == f"{alone}, in use by process {os.getpid()} on {socket.gethostname()}"
@@ -188,8 +190,8 @@ async def test_trying_the_connection_finds_what_would_stand_in_the_way_of_a_star
     }
     for said, store in stores.items():
         with pytest.raises(StoreError, match=said):
-            await store.try_connection()
-    await MongoStore(f"mongodb://ann:topsecret@{guarded}", driver=driver, **settings).try_connection()
+            await store.try_connection("leader")
+    await MongoStore(f"mongodb://ann:topsecret@{guarded}", driver=driver, **settings).try_connection("leader")
 
 
 # Indexes

@@ -8,7 +8,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from gnomon.errors import StoreError
+from gnomon.domain.kernel_health import Role
+from gnomon.errors import NoLogError, StoreError
 from gnomon_postgres import connection_check
 from gnomon_postgres.connection_check import check_connection
 from gnomon_postgres.schema.migrations import prepare
@@ -16,11 +17,11 @@ from gnomon_postgres.server import Server
 from postgres_servers import PostgresServer
 
 
-async def check(dsn: str, *, schema: str = "gnomon") -> str:
-    server = Server(dsn, schema, 30.0)
+async def check(dsn: str, role: Role = "leader") -> str:
+    server = Server(dsn, "gnomon", 30.0)
     await server.connect()
     try:
-        return await check_connection(server)
+        return await check_connection(server, role)
     finally:
         await server.close()
 
@@ -74,7 +75,9 @@ async def test_a_role_may_own_one_schema_and_nothing_else(role: Callable[..., st
 
 async def test_missing_rights_are_named_with_the_statement_that_grants_them(role: Callable[..., str], dsn: str) -> None:
     poor = role()
-    with pytest.raises(StoreError, match=r'may not create it: CREATE SCHEMA "gnomon" AUTHORIZATION'):
+    with pytest.raises(
+        StoreError, match=r'cannot be led by .*, which lacks rights: CREATE SCHEMA "gnomon" AUTHORIZATION'
+    ):
         await check(poor)
 
     role("CREATE SCHEMA gnomon")
@@ -83,11 +86,72 @@ async def test_missing_rights_are_named_with_the_statement_that_grants_them(role
 
     await make_log(dsn)
     role("GRANT USAGE, CREATE ON SCHEMA gnomon TO {role}")
-    with pytest.raises(StoreError, match=r'belongs to gnomon: .* GRANT "gnomon" TO'):
+    with pytest.raises(StoreError, match=r'rights: ALTER TABLE "gnomon"."acts" OWNER TO .* belong to gnomon$'):
         await check(poor)
 
     role("GRANT gnomon TO {role}")
     assert "a log at event 0" in await check(poor)
+
+
+async def test_a_role_that_owns_the_tables_needs_the_owner_s_usual_rights_on_each(role: Callable[..., str]) -> None:
+    own = role("CREATE SCHEMA gnomon AUTHORIZATION {role}")
+    await make_log(own)
+    role("REVOKE DELETE, INSERT ON gnomon.commits FROM {role}", "REVOKE SELECT ON gnomon.lease FROM {role}")
+
+    with pytest.raises(StoreError, match=r"which lacks rights: ") as caught:
+        await check(own)
+    granted = str(caught.value).partition("lacks rights: ")[2]
+    assert granted.count("GRANT") == 2
+    role(*granted.split("; "))
+    assert "a log at event 0" in await check(own)
+
+
+async def test_a_member_of_the_owner_may_lead(role: Callable[..., str], postgres: PostgresServer, dsn: str) -> None:
+    member = role("CREATE ROLE {role}_owner", "CREATE SCHEMA gnomon AUTHORIZATION {role}_owner")
+    role("GRANT ALL ON SCHEMA gnomon TO {role}")
+    await make_log(dsn)
+    role("DO $$ DECLARE one text; BEGIN FOR one IN SELECT oid::regclass FROM pg_class WHERE relnamespace = "
+         "'gnomon'::regnamespace AND relkind IN ('r', 'p') LOOP EXECUTE 'ALTER TABLE ' || one || ' OWNER TO "
+         "{role}_owner'; END LOOP; END $$")  # fmt: skip
+    try:
+        with pytest.raises(StoreError, match=r"rights: GRANT \S+_owner\S+ TO \S+, because .* belong to") as caught:
+            await check(member)
+        role(str(caught.value).partition("lacks rights: ")[2].partition(",")[0])
+        assert "a log at event 0" in await check(member)
+    finally:
+        role("DROP OWNED BY {role}_owner CASCADE", "DROP ROLE {role}_owner")
+
+
+async def test_a_follower_is_told_each_statement_that_grants_what_it_lacks(role: Callable[..., str], dsn: str) -> None:
+    follower = role()
+    with pytest.raises(NoLogError, match="does not exist: start the kernel that leads first"):
+        await check(follower, "follower")
+    await make_log(dsn)
+
+    with pytest.raises(StoreError, match=r"cannot be followed by the role \S+, which lacks rights: ") as caught:
+        await check(follower, "follower")
+    granted = str(caught.value).partition("lacks rights: ")[2].split("; ")
+    assert [one.split(" TO ")[0] for one in granted] == [
+        'GRANT USAGE ON SCHEMA "gnomon"',
+        'GRANT SELECT ON ALL TABLES IN SCHEMA "gnomon"',
+        'GRANT INSERT, UPDATE, DELETE ON "gnomon"."followers"',
+        'GRANT INSERT, UPDATE, DELETE ON "gnomon"."orders"',
+    ]
+    role(*granted)
+    assert "a log at event 0" in await check(follower, "follower")
+    with pytest.raises(StoreError, match="cannot be led by the role"):
+        await check(follower, "auto")
+
+
+async def test_a_role_that_only_places_orders_cannot_follow(role: Callable[..., str], dsn: str) -> None:
+    await make_log(dsn)
+    shop = role(
+        "GRANT USAGE ON SCHEMA gnomon TO {role}",
+        "GRANT INSERT (id, call, job_id, arguments, expires) ON gnomon.transactional_orders TO {role}",
+    )
+
+    with pytest.raises(StoreError, match=r"cannot be followed by .* lacks rights: GRANT SELECT ON ALL TABLES"):
+        await check(shop, "follower")
 
 
 async def test_a_database_with_another_encoding_is_refused(postgres: PostgresServer, database: str) -> None:

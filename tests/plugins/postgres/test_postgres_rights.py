@@ -52,6 +52,7 @@ async def test_a_follower_reads_and_orders_and_may_not_write_the_log(
     async with Kernel(store=store(roles.owner, "owner"), jobs=jobs, drain=timedelta(0)):
         with psycopg.connect(postgres.dsn(database)) as connection:
             connection.execute(roles.grant)
+        assert "in use by process" in await store(roles.follower, "web").try_connection("follower")
         async with Kernel(store=store(roles.follower, "web"), role="follower", drain=timedelta(0)) as follower:
             run = (await follower.trigger("x")).execution.id
             assert (await follower.wait(run)).status == "success"

@@ -15,7 +15,7 @@ from gnomon_redis import RedisPlugin
 async def connection(**settings: Any) -> Any:
     plugins = PluginSet()
     plugins.add(RedisPlugin, "redis", {"timeout": "30s"} | settings)
-    (found,) = await try_connections(plugins, 60)
+    (found,) = await try_connections(plugins, "leader", 60)
     return found
 
 

@@ -12,7 +12,7 @@ from gnomon.conversion import convert
 from gnomon.domain import execution
 from gnomon.domain.records import ExecutionQuery
 from gnomon.durations import Duration
-from gnomon.errors import ConfigError, StoreError
+from gnomon.errors import ConfigError, NoLogError, StoreError
 from gnomon.ports import Store
 from gnomon.stores.page_cursor import Cursor, write_cursor
 from gnomon.testing.histories import NOON, append, failed, numbered, running, succeeded
@@ -71,30 +71,35 @@ async def test_the_retention_job_deletes_executions_that_ended_longer_ago(tmp_pa
 
 async def test_the_connection_check_reports_the_position_of_the_log_also_beside_its_writer(tmp_path: Path) -> None:
     plugin = configure(path=str(tmp_path / "log.db"))
-    assert plugin.try_connection() == f"SQLite log {tmp_path / 'log.db'} does not exist yet: the first start creates it"
+    assert (
+        plugin.try_connection("leader")
+        == f"SQLite log {tmp_path / 'log.db'} does not exist yet: the first start creates it"
+    )
     assert list(tmp_path.iterdir()) == []
 
     async with plugin.store as store:
         await append(store, running("first"))
 
-        assert plugin.try_connection() == f"SQLite log {tmp_path / 'log.db'} is at event 2"
+        assert plugin.try_connection("leader") == f"SQLite log {tmp_path / 'log.db'} is at event 2"
 
 
 def test_the_connection_check_treats_an_empty_file_as_no_log_yet(tmp_path: Path) -> None:
     (tmp_path / "log.db").touch()
 
-    assert "does not exist yet" in configure(path=str(tmp_path / "log.db")).try_connection()
+    assert "does not exist yet" in configure(path=str(tmp_path / "log.db")).try_connection("leader")
+    with pytest.raises(NoLogError, match="an empty file, not a log yet: start a kernel there first"):
+        configure(path=str(tmp_path / "log.db")).try_connection("follower")
     assert (tmp_path / "log.db").read_bytes() == b""
 
 
 def test_the_connection_check_names_the_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoreError, match="there is no folder"):
-        configure(path=str(tmp_path / "nowhere" / "log.db")).try_connection()
+        configure(path=str(tmp_path / "nowhere" / "log.db")).try_connection("leader")
 
     monkeypatch.setattr(os, "access", lambda place, _: place != tmp_path)  # for root everything can be written
 
     with pytest.raises(StoreError, match=f"no permission for {tmp_path}; check owner and mode"):
-        configure(path=str(tmp_path / "log.db")).try_connection()
+        configure(path=str(tmp_path / "log.db")).try_connection("leader")
 
 
 async def test_a_page_and_its_total_are_from_one_snapshot(tmp_path: Path) -> None:

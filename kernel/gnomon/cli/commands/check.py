@@ -98,8 +98,8 @@ def command(
 def _check_connections(deployment: Deployment) -> list[Connection]:
     from gnomon.plugins.connection_check import try_connections
 
-    limit = deployment.config.kernel.hook_timeout.total_seconds()
-    return asyncio.run(try_connections(deployment.plugins, limit))
+    kernel = deployment.config.kernel
+    return asyncio.run(try_connections(deployment.plugins, kernel.role, kernel.hook_timeout.total_seconds()))
 
 
 def _ended(deployment: Deployment, now: datetime) -> list[str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gnomon.cli.input.stop_signals import StopSignals
     from gnomon.deployment.assembly import Deployment
     from gnomon.deployment.reload import Reloaded, Reloader
-    from gnomon.engine.kernel_settings import Role
+    from gnomon.domain.kernel_health import Role
     from gnomon.kernel import Kernel
 
 ANNOUNCED_FIRES = 5
