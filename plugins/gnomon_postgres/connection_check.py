@@ -8,7 +8,7 @@ from typing import NamedTuple
 from gnomon.domain.kernel_health import Role
 from gnomon.errors import NoLogError, StoreError
 from gnomon_postgres.order_tables import WRITTEN_BY_FOLLOWERS
-from gnomon_postgres.server import Connection, Row, Server
+from gnomon_postgres.server import LIST_LIMIT_S, Connection, Row, Server
 
 OLDEST = 13
 """The oldest version of the server that is supported."""
@@ -18,7 +18,8 @@ _SERVER = """
         pg_is_in_recovery(), pg_encoding_to_char(encoding), current_setting('fsync')::bool,
         current_setting('full_page_writes')::bool, current_setting('synchronous_standby_names'),
         (SELECT count(*) FROM pg_stat_replication), current_user::text,
-        has_database_privilege(current_database(), 'CREATE')
+        has_database_privilege(current_database(), 'CREATE'), current_setting('transaction_read_only')::bool,
+        (SELECT setting::int FROM pg_settings WHERE name = 'statement_timeout')
     FROM pg_database WHERE datname = current_database()
 """
 _SCHEMA = """
@@ -48,6 +49,8 @@ class _Settings(NamedTuple):
     replicas: int
     role: str
     may_create_schema: bool
+    is_read_only: bool
+    statement_timeout_ms: int
 
 
 class _Table(NamedTuple):
@@ -81,6 +84,11 @@ def _check_settings(server: Server, settings: _Settings) -> None:
         raise StoreError(
             f"{server.address} is on a standby, which cannot be written: give `dsn` the address of the primary, or "
             "those of all servers, as in host=db1,db2"
+        )
+    if settings.is_read_only:
+        raise StoreError(
+            f"{server.address} cannot be written: `default_transaction_read_only` is on; if it is not the service that "
+            f"has no disk space left, ALTER ROLE {_quoted(settings.role)} SET default_transaction_read_only = off"
         )
     if settings.encoding != "UTF8":
         raise StoreError(
@@ -156,6 +164,8 @@ def _remarks(settings: _Settings) -> Iterator[str]:
         yield f"{settings.replicas} replicas, synchronous: {settings.synchronous_standbys}"
     elif settings.replicas:
         yield f"{settings.replicas} replicas, none synchronous: if one is promoted, acknowledged events may be lost"
+    if 0 < settings.statement_timeout_ms < 1000 * LIST_LIMIT_S:
+        yield f"`statement_timeout` is {settings.statement_timeout_ms} ms: the server ends lists that take longer"
     if not settings.flushes:
         yield "fsync is off: a power cut may lose or damage the database"
     elif not settings.writes_full_pages:

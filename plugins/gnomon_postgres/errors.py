@@ -26,30 +26,63 @@ _TRANSIENT_STATES = {
     "25P04",  # the transaction took too long
     "55P03",  # lock not available
 }
+_WRONG_OPTION = "wrong option"
+"""Stands for a state where libpq itself refuses an option of the DSN."""
+_MISSING = (
+    "something is not as Gnomon made it: was it dropped or altered? `gnomon check --connect` says what is missing, and "
+    "whether a start makes it again; otherwise restore a backup"
+)
 _ADVICE = {
+    _WRONG_OPTION: "check the options in `dsn`",
+    "25006": (
+        "it is read-only: the server is a standby, or `default_transaction_read_only` is on for the database or the "
+        "role, as services set it where the disk is nearly full"
+    ),
+    "25P03": "a transaction was ended that waited: the kernel was stopped, or its machine is too busy",
+    "25P04": "a transaction was ended: `transaction_timeout` is too short for it",
     "28000": "check the user in `dsn`, and pg_hba.conf",
     "28P01": "check the user and the password in `dsn`",
-    "3D000": "create the database, or check its name in `dsn`",
-    "3F000": "the schema is gone: was it dropped? A start creates it again, empty",
-    "42501": "the role lacks a permission: see the GRANTs in docs/how-to/postgresql.md",
-    "42P01": "a table is gone: was it dropped? Restore a backup",
+    "3D000": "there is no such database: create it, restore a backup, or check its name in `dsn`",
+    "3F000": _MISSING,
+    "42501": (
+        "the role lacks a permission: `gnomon check --connect` names the statements that grant what is missing, and "
+        "docs/how-to/postgresql.md has all GRANTs"
+    ),
+    "42703": _MISSING,
+    "42804": _MISSING,
+    "42883": _MISSING,
+    "42P01": _MISSING,
+    "53100": "its disk is full: free some space there",
+    "53300": "no connection is free: end some, raise `max_connections`, or put a pooler in between",
+    "55P03": "a lock was not free in time: `lock_timeout` is too short, or another program holds it",
+    "57014": "it has ended a statement: `statement_timeout` is too short, or somebody has cancelled it",
 }
 # Before it is connected, libpq returns a text and no state.
 _REFUSED_CONNECTIONS = (
     (re.compile(r"password authentication failed|no password supplied"), "28P01"),
-    (re.compile(r"no pg_hba\.conf entry|role \".*\" does not exist"), "28000"),
+    (re.compile(r"no pg_hba\.conf entry|role \".*\" does not exist|is not permitted to log in"), "28000"),
     (re.compile(r"database \".*\" does not exist|no such database"), "3D000"),
+    (re.compile(r"too many (?:clients|connections)|connection slots are reserved"), "53300"),
+    (
+        re.compile(
+            r"invalid [\w ]*value|invalid port number|could not match \d+ (?:port|host)|definition of service|"
+            r"does not support SSL|(?:certificate|key) file|certificate verify failed|does not match host name"
+        ),
+        _WRONG_OPTION,
+    ),
 )
 
 
 def translate(exc: BaseException, address: str) -> StoreError:
     """Translate an error: StoreUnavailableError if a retry may help, else StoreError or its subclass Refusal."""
-    said = f"{type(exc).__name__}: {_shortened(exc)}"
     if isinstance(exc, TimeoutError):
         return StoreUnavailableError(f"{address} does not respond in time")
     state = _state(exc)
+    said = f"{type(exc).__name__}: {_shortened(exc)}"
+    if advice := _ADVICE.get(state or ""):
+        said = f"{advice} ({said})"
     if state is not None and state not in _TRANSIENT_STATES and state[:2] not in _TRANSIENT_CLASSES:
-        return Refusal(f"{address} rejects this: {_ADVICE.get(state, 'check the log of the server')} ({said})")
+        return Refusal(f"{address} rejects this: {said if advice else f'check the log of the server ({said})'}")
     if isinstance(exc, psycopg.OperationalError | psycopg.InterfaceError | OSError) or state is not None:
         return StoreUnavailableError(f"{address} cannot be used now: {said}")
     if isinstance(exc, psycopg.ProgrammingError):

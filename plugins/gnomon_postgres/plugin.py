@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict
-
 from gnomon.conversion import Secret
 from gnomon.durations import Duration
+from gnomon_postgres import log_address
 from gnomon_postgres.schema.log_tables import problem_of_name
 from gnomon_postgres.store import PostgresStore
 from gnomon_shared_log.store_plugin import ServerStoreConfig, ServerStorePlugin
@@ -25,12 +23,9 @@ class PostgresPlugin(ServerStorePlugin):
         def __post_init__(self) -> None:
             """Raise ValueError for an invalid value; `dsn` is not quoted, it may contain a password."""
             try:
-                conninfo_to_dict(self.dsn.reveal())
-            except (psycopg.ProgrammingError, UnicodeError):
-                raise ValueError(
-                    "dsn: not a connection string of PostgreSQL: expected postgresql://USER@HOST:PORT/DATABASE, or "
-                    "'host=HOST dbname=DATABASE user=USER'"
-                ) from None
+                log_address.parse(self.dsn.reveal())
+            except ValueError as exc:
+                raise ValueError(f"dsn: not a connection string of PostgreSQL: {exc}") from None
             if problem := problem_of_name(self.schema):
                 raise ValueError(f"schema: {problem}, got {self.schema!r}")
             super().__post_init__()

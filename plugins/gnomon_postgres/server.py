@@ -11,7 +11,6 @@ transaction. A statement names its tables with `{schema}`, which stands for the 
 from __future__ import annotations
 
 import asyncio
-import re
 import select
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -19,12 +18,13 @@ from typing import Any, TypeAlias
 
 import psycopg
 from psycopg import waiting
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 
 from gnomon.errors import StoreError
 from gnomon.forks import abandon_in_children
 from gnomon.tasks import protected
+from gnomon_postgres import log_address
 from gnomon_postgres.errors import translate
 
 Row: TypeAlias = tuple[Any, ...]
@@ -40,7 +40,6 @@ CANCEL_LIMIT_S = 1.0
 SNAPSHOT = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
 """The mode of a transaction whose statements all see the log as it was at the first one."""
 _WAIT_INTERVAL_S = 0.1
-_UNKNOWN_OPTION = re.compile(r'invalid (?:connection option|URI query parameter): ("\w+")')
 
 
 class _Link(psycopg.AsyncConnection[Row]):
@@ -77,10 +76,13 @@ class Connection:
         """Commit what the block has done, or nothing of it; `mode` is what stands after BEGIN, such as SNAPSHOT.
 
         The server ends a transaction that waits for its next statement for longer than the limit: its locks would keep
-        others from leading while this process is stopped, or cut off.
+        others from leading while this process is stopped, or cut off. Other limits are those of the caller, not those
+        that a service has set for the role.
         """
-        limit = f"SET LOCAL idle_in_transaction_session_timeout = {self._idle_limit_ms}"
-        await self.link.execute(f"BEGIN {mode}; {limit}")
+        await self.link.execute(
+            f"BEGIN {mode}; SET LOCAL idle_in_transaction_session_timeout = {self._idle_limit_ms}; "
+            "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"
+        )
         try:
             yield
             await self.link.execute("COMMIT")
@@ -165,8 +167,8 @@ class Server:
         self.schema = schema
         self.quoted = '"' + schema.replace('"', '""') + '"'
         self._dsn = dsn
-        self._given, self._problem = _parse(dsn)
-        self.address = f"PostgreSQL log {_place(self._given)}, schema {schema}"
+        self._given, self._problem = _given(dsn)
+        self.address = f"PostgreSQL log {log_address.place(self._given)}, schema {schema}"
         self._readers: _Pool | None = None
         self._writers: _Pool | None = None
 
@@ -174,7 +176,7 @@ class Server:
         """Prepare to connect: the first block does. Raise StoreError for a DSN that is not valid."""
         if self._problem is not None:
             raise StoreError(self._problem)
-        dsn = make_conninfo(self._dsn, **_defaults(self._given, self.timeout))
+        dsn = make_conninfo(self._dsn, **log_address.defaults(self._given, self.timeout))
         self._readers, self._writers = _Pool(dsn, READERS), _Pool(dsn, WRITERS)
         abandon_in_children(self)
 
@@ -250,34 +252,9 @@ class Server:
             await pool.close()
 
 
-def _parse(dsn: str) -> tuple[dict[str, Any], str | None]:
-    """Return the options of a DSN, and what is wrong with it, without quoting it: it may contain a password."""
+def _given(dsn: str) -> tuple[dict[str, Any], str | None]:
+    """Return the options of a DSN, and what is wrong with it."""
     try:
-        return conninfo_to_dict(dsn), None
-    except psycopg.ProgrammingError as exc:
-        name = _UNKNOWN_OPTION.match(str(exc))
-        detail = f"it has the unknown option {name[1]}; " if name is not None else ""
-        return {}, (
-            f"`dsn` is not a valid connection string: {detail}expected postgresql://USER:PASSWORD@HOST/NAME, where "
-            "special characters are percent-encoded, or host=HOST dbname=NAME user=USER"
-        )
-
-
-def _place(given: Mapping[str, Any]) -> str:
-    """Return the servers and the database of a DSN for display: without user, password and options."""
-    hosts = str(given.get("host") or given.get("hostaddr") or "localhost").split(",")
-    ports = str(given.get("port") or 5432).split(",")
-    places = [f"{host}:{ports[number if len(ports) > 1 else 0] or 5432}" for number, host in enumerate(hosts)]
-    return f"{','.join(places)}/{given.get('dbname') or given.get('user') or ''}"
-
-
-def _defaults(given: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-    """Return options that a DSN does not have."""
-    options: dict[str, Any] = {
-        "fallback_application_name": "gnomon",
-        "client_encoding": "utf8",
-        "connect_timeout": max(round(timeout), 2),  # libpq takes a smaller one for 2
-    }
-    if "," in str(given.get("host", "")):  # one of them can be written, the others are standbys
-        options["target_session_attrs"] = "read-write"
-    return {name: value for name, value in options.items() if name not in given}
+        return log_address.parse(dsn), None
+    except ValueError as exc:
+        return {}, f"`dsn` is not a connection string of PostgreSQL: {exc}"

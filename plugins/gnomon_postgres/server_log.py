@@ -7,11 +7,13 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Self
 
+from gnomon.errors import StoreError
 from gnomon_postgres.log.change_source import PostgresChangeSource
 from gnomon_postgres.log.late_end_table import PostgresLateEndTable
 from gnomon_postgres.log.lease_table import PostgresLeaseTable
 from gnomon_postgres.log_table import PostgresLogTable
 from gnomon_postgres.orders.order_table import PostgresOrderTable
+from gnomon_postgres.schema.log_tables import problem_of_name
 from gnomon_postgres.schema.partitions import Partitions
 from gnomon_postgres.server import Server
 from gnomon_postgres.write_batch import BatchCodec
@@ -41,7 +43,9 @@ class PostgresLog:
         return self.server.address
 
     async def connect(self) -> None:
-        """Prepare to connect; nothing is left of an earlier time."""
+        """Prepare to connect; nothing is left of an earlier time. StoreError for a schema that cannot be."""
+        if problem := problem_of_name(self.server.schema):
+            raise StoreError(f"`schema` is not valid: {problem}, got {self.server.schema!r}")
         await self.server.connect()
         self.events = self._new_events()
 

@@ -92,8 +92,12 @@ def problem_of_name(name: str) -> str | None:
     """Return why a name cannot be that of a schema, or None."""
     if not name or "\0" in name:
         return "expected a name"
-    if len(name.encode()) > LONGEST_NAME:
+    try:
+        size = len(name.encode())
+    except UnicodeError:
+        return "it has half a character (a lone surrogate), which is not text"
+    if size > LONGEST_NAME:
         return f"expected at most {LONGEST_NAME} bytes"
-    if name.startswith("pg_"):
-        return "names that begin with pg_ belong to the server"
+    if name.startswith("pg_") or name == "information_schema":
+        return "information_schema and names that begin with pg_ belong to the server"
     return None

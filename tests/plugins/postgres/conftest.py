@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -124,3 +124,20 @@ async def kernel(gate: Gate) -> AsyncIterator[Kernel]:
 def receiver(led_server: Server, kernel: Kernel) -> TransactionalReceiver:
     """Provide the receiver of the kernel."""
     return receiver_of(led_server, AnsweredOrders(kernel, {}).answer)
+
+
+@pytest.fixture
+def role(postgres: PostgresServer, database: str) -> Iterator[Callable[..., str]]:
+    """Provide a function that makes a role with these rights on the test's database; it returns the role's DSN."""
+    name = f"{database}_app"
+    with psycopg.connect(postgres.dsn(database), autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
+
+        def make(*statements: str) -> str:
+            for statement in statements:
+                connection.execute(statement.format(role=name, database=database))
+            return postgres.dsn(database, name)
+
+        yield make
+        connection.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))

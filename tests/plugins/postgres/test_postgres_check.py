@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from gnomon.domain.kernel_health import Role
 from gnomon.errors import NoLogError, StoreError
@@ -31,23 +30,6 @@ async def make_log(dsn: str) -> None:
     await server.connect()
     await prepare(server)
     await server.close()
-
-
-@pytest.fixture
-def role(postgres: PostgresServer, database: str) -> Iterator[Callable[..., str]]:
-    """Provide a function that makes a role with these rights on the test's database; it returns the role's DSN."""
-    name = f"{database}_app"
-    with psycopg.connect(postgres.dsn(database), autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
-
-        def make(*statements: str) -> str:
-            for statement in statements:
-                connection.execute(statement.format(role=name, database=database))
-            return postgres.dsn(database, name)
-
-        yield make
-        connection.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(name)))
-        connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
 
 
 async def test_it_describes_a_server_without_and_with_a_log(dsn: str) -> None:
@@ -170,3 +152,14 @@ async def test_an_old_server_is_refused(dsn: str, monkeypatch: pytest.MonkeyPatc
 
     with pytest.raises(StoreError, match="needs PostgreSQL 99 or later, the server has 1"):
         await check(dsn)
+
+
+async def test_limits_of_the_role_that_would_be_in_the_way_are_named(role: Callable[..., str]) -> None:
+    own = role("CREATE SCHEMA gnomon AUTHORIZATION {role}", "ALTER ROLE {role} SET statement_timeout = '2s'")
+    assert "`statement_timeout` is 2000 ms: the server ends lists that take longer" in await check(own)
+
+    role("ALTER ROLE {role} SET default_transaction_read_only = on")
+    with pytest.raises(StoreError, match=r"`default_transaction_read_only` is on; .* ALTER ROLE \S+ SET") as caught:
+        await check(own)
+    role("ALTER ROLE" + str(caught.value).partition("ALTER ROLE")[2])
+    assert "no log yet" in await check(own)

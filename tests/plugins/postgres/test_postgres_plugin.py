@@ -28,10 +28,17 @@ def config(**keys: Any) -> PostgresPlugin.Config:
 @pytest.mark.parametrize(
     ("keys", "problem"),
     [
-        ({"dsn": "postgresql://db1/x?wrong=1"}, "dsn: not a connection string of PostgreSQL"),
-        ({"dsn": "hunter2"}, "dsn: not a connection string of PostgreSQL"),
+        (
+            {"dsn": ""},
+            "dsn: not a connection string of PostgreSQL: it is empty, as that of a variable without",
+        ),
+        (
+            {"dsn": "postgresql://db1/x?wrong=1"},
+            'PostgreSQL: it has the unknown option "wrong"; expected postgresql://',
+        ),
+        ({"dsn": "hunter2"}, 'dsn: not a connection string of PostgreSQL: a word has no "="'),
         ({"schema": ""}, "schema: expected a name"),
-        ({"schema": "pg_log"}, "names that begin with pg_ belong to the server"),
+        ({"schema": "pg_log"}, "schema: information_schema and names that begin with pg_ belong to the server"),
         ({"schema": "ü" * 32}, "schema: expected at most 63 bytes"),
         ({"spool_limit": 0}, "spool_limit must be 1"),
         ({"timeout": "15s"}, "timeout must be more than 0 and less than lease"),

@@ -6,8 +6,10 @@ import asyncio
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from gnomon.errors import StoreError, StoreUnavailableError
 from gnomon_postgres.server import READERS, Server
@@ -85,7 +87,9 @@ async def test_a_connection_that_cannot_be_written_is_made_again(dsn: str, datab
     server = await connected(dsn)
     async with server.reading() as connection:
         await connection.execute(f'ALTER DATABASE "{database}" SET default_transaction_read_only = on')
-    with pytest.raises(StoreUnavailableError, match="read-only transaction"):
+    with pytest.raises(
+        StoreUnavailableError, match="`default_transaction_read_only` is on for the"
+    ):
         async with server.writing() as connection:
             await connection.execute("CREATE TABLE numbers (n int)")
     async with server.reading() as connection:
@@ -173,15 +177,52 @@ async def test_an_address_that_is_wrong_or_away_is_told_apart(dsn: str, kind: ty
 
 async def test_what_the_server_refuses_is_not_tried_again(dsn: str) -> None:
     server = await connected(dsn)
-    with pytest.raises(Refusal, match="a table is gone"):
+    with pytest.raises(Refusal, match="something is not as Gnomon made it: was it dropped or altered"):
         async with server.reading() as connection:
             await connection.fetch("SELECT FROM {schema}.nothing")
     absent = await connected(f"{dsn}_that_is_not_there")
-    with pytest.raises(Refusal, match="create the database"):
+    with pytest.raises(Refusal, match="there is no such database: create it, restore a backup"):
         async with absent.reading():
             pass
     for each in (server, absent):
         await each.close()
+
+
+@pytest.mark.parametrize("option", ["sslmode=wrong", "port=99999", "port=1,2", "sslmode=require", "service=nowhere"])
+async def test_an_option_that_cannot_work_is_not_tried_again(dsn: str, option: str) -> None:
+    server = await connected(make_conninfo(dsn, **dict([option.split("=")])))
+    with pytest.raises(Refusal, match="rejects this: check the options in `dsn`"):
+        async with server.reading():
+            pass
+    await server.close()
+
+
+async def test_limits_of_the_role_end_no_work_and_are_named_where_they_do(role: Callable[..., str]) -> None:
+    server = await connected(
+        role(
+            "ALTER ROLE {role} SET statement_timeout = 20",
+            "ALTER ROLE {role} SET lock_timeout = 20",
+            "ALTER ROLE {role} SET idle_in_transaction_session_timeout = 20",
+        )
+    )
+    async with server.writing() as connection, connection.transaction():
+        await connection.fetch("SELECT pg_sleep(0.1)")
+        await connection.fetch("SELECT pg_sleep(0.1)")
+    with pytest.raises(StoreUnavailableError, match="`statement_timeout` is too short"):
+        async with server.reading() as connection:
+            await connection.fetch("SELECT pg_sleep(600)")
+    await server.close()
+
+
+async def test_a_server_without_a_free_connection_counts_as_away(role: Callable[..., str]) -> None:
+    server = await connected(role('ALTER DATABASE "{database}" CONNECTION LIMIT 0'))
+    with pytest.raises(StoreUnavailableError, match="no connection is free: end some, raise `max_connections`"):
+        async with server.reading():
+            pass
+    role('ALTER DATABASE "{database}" CONNECTION LIMIT -1')
+    async with server.reading() as connection:
+        assert await connection.fetch("SELECT 1") == [(1,)]
+    await server.close()
 
 
 @pytest.mark.parametrize(
