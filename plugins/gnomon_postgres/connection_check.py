@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gnomon.domain.kernel_health import Role
 from gnomon.errors import NoLogError, StoreError
-from gnomon_postgres.order_tables import WRITTEN_BY_FOLLOWERS
+from gnomon_postgres.schema.order_tables import WRITTEN_BY_FOLLOWERS
 from gnomon_postgres.server import LIST_LIMIT_S, Connection, Row, Server
 
 OLDEST = 13

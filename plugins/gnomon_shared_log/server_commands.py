@@ -56,7 +56,11 @@ class Comparison(NamedTuple):
 
 
 async def compare_views(store: SharedLog[Any]) -> Comparison:
-    """Compare the views of an open store with the log."""
+    """Compare the views of an open store with the log; NoLogError where it has no event."""
+    from gnomon.errors import NoLogError
+
+    if not await store.head():
+        raise NoLogError("the log has no event, so there is nothing to compare: start a kernel with it first")
     return Comparison(await store.differences(), await store.without_events(), await store.statistics())
 
 

@@ -180,7 +180,7 @@ async def _verify(store: Store, zone: str) -> Verification:
     from gnomon.cli.access.stored_log import open_log
     from gnomon_stats.verification import verify
 
-    async with open_log(store) as log:
+    async with open_log(store, to_prove=True) as log:
         return await verify(log, zone)
 
 

@@ -157,3 +157,16 @@ def test_plan_of_an_invalid_config_exits_with_2(configure: Configure, gnomon: Ru
 
     assert done.returncode == 2
     assert "jobs[0 'tick'].cron" in done.stderr
+
+
+def test_nothing_is_proved_where_there_is_no_log(configure: Configure, gnomon: Run) -> None:
+    path = configure(tick=CRON).with_name("gnomon.db")
+
+    absent = gnomon("audit")
+    path.touch()
+    empty = gnomon("audit")
+
+    assert (absent.returncode, empty.returncode) == (1, 1)
+    assert f"there is no log at {path}: check `path`, or start a kernel there first" in absent.stderr
+    assert f"{path} is an empty file, not a log yet" in empty.stderr
+    assert "proved:" not in absent.stderr + empty.stderr

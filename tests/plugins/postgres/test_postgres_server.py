@@ -87,9 +87,7 @@ async def test_a_connection_that_cannot_be_written_is_made_again(dsn: str, datab
     server = await connected(dsn)
     async with server.reading() as connection:
         await connection.execute(f'ALTER DATABASE "{database}" SET default_transaction_read_only = on')
-    with pytest.raises(
-        StoreUnavailableError, match="`default_transaction_read_only` is on for the"
-    ):
+    with pytest.raises(StoreUnavailableError, match="`default_transaction_read_only` is on for the"):
         async with server.writing() as connection:
             await connection.execute("CREATE TABLE numbers (n int)")
     async with server.reading() as connection:

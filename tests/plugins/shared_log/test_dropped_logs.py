@@ -1,4 +1,4 @@
-"""A database that is dropped and created again: a kernel whose spool knows the log does not begin a new one."""
+"""A database without a log, or without the one that was there: nothing begins another one, and nothing is proved."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 from gnomon.errors import RolledBackError
 from gnomon.testing.histories import append, numbered, succeeded
 from gnomon_shared_log.shared_log import SharedLog
-from log_places import LogServer, drop_database, make_database
+from log_places import LogServer, config_section, drop_database, make_database
+from store_commands import caller
 
 MakeStore = Callable[..., SharedLog[Any]]
 
@@ -44,3 +45,18 @@ async def test_a_spool_goes_on_with_a_log_in_another_place(
 
     async with make_store(place=place.replace(database, other)) as moved:
         assert await moved.head() == 0
+
+
+async def test_nothing_is_proved_of_a_database_without_a_log(place: str, make_store: MakeStore, tmp_path: Path) -> None:
+    (tmp_path / "gnomon.toml").write_text(config_section(place, tmp_path / "spool.db"), encoding="utf-8")
+    section = "postgres" if place.startswith("postgresql://") else "mongo"
+    proofs = [("audit",), (section, "verify"), ("stats", "--verify"), ("log", "export", "log.jsonl")]
+
+    for command, *arguments in proofs:
+        code, said = await caller(command, tmp_path)(*arguments)
+        assert (code, "contains no log: start a kernel with it first" in said) == (1, True), said
+    async with make_store():
+        pass
+    for command, *arguments in proofs[:3]:
+        code, said = await caller(command, tmp_path)(*arguments)
+        assert (code, "the log has no event" in said) == (1, True), said

@@ -31,14 +31,17 @@ def require_shared(store: Store) -> Store:
 
 
 @asynccontextmanager
-async def open_log(store: Store) -> AsyncIterator[Store]:
+async def open_log(store: Store, *, to_prove: bool = False) -> AsyncIterator[Store]:
     """Open a log for reading, with or without a running kernel; a log that does not exist yet reads as empty.
 
-    Where a kernel would refuse the log because it has lost events, print its words.
+    `to_prove` something, there has to be a log, with an event: NoLogError. Where a kernel would refuse the log because
+    it has lost events, print its words.
     """
     try:
         await store.open(read_only=True)
     except NoLogError:
+        if to_prove and store.loss is None:
+            raise
         loss, store = store.loss, MemoryStore()
         store.loss = loss
         await store.open(read_only=True)
@@ -46,6 +49,8 @@ async def open_log(store: Store) -> AsyncIterator[Store]:
         if store.loss is not None:
             echo(store.loss.refusal, err=True)
         elif await store.head() == 0:
+            if to_prove:
+                raise NoLogError(f"the log has no event, so there is nothing to prove: {EMPTY_LOG}")
             echo(EMPTY_LOG, err=True)
         yield store
     finally:

@@ -42,7 +42,7 @@ def command(
 
     The fires that each job should have had are computed from the definitions in the log and compared with the recorded
     outcomes. Works with or without a running kernel. Exits with 1 if an outcome is missing, doubled or unexpected,
-    or if the log has lost events.
+    if the log has lost events, or if there is none.
     """
     from gnomon.cli.access.resolve import read_local_config
     from gnomon.cli.access.stored_log import find_store
@@ -65,7 +65,7 @@ async def _audit(store: Store, since: datetime, job_ids: tuple[str, ...]) -> Aud
     from gnomon.analysis.audit import audit
     from gnomon.cli.access.stored_log import open_log
 
-    async with open_log(store) as log:
+    async with open_log(store, to_prove=True) as log:
         return await audit(log, since, datetime.now(UTC), job_ids or None)
 
 
