@@ -24,7 +24,7 @@ import structlog
 from structlog.types import Processor
 
 from gnomon.fork_gate import passing
-from gnomon.safe_text import safe_repr, safe_str
+from gnomon.safe_text import MESSAGE_LIMIT, TRACEBACK_LIMIT, exact, safe_repr, safe_str
 from gnomon.text import visible
 
 
@@ -44,6 +44,9 @@ _LEVELS = {
     "exception": logging.ERROR,
 }
 _WRITING = frozenset({*_LEVELS, "log"})
+_TRACES = frozenset({"exception", "traceback"})
+"""Facts that are texts of tracebacks."""
+_OF_LOGGING = frozenset({"exc_info", "stack_info"})
 _CALLERS = 3
 """Frames from `logging` up to the caller of a kernel logger, for the file and line of a record."""
 _output: Output | None = None
@@ -109,11 +112,23 @@ def _find_logger(name: str) -> Any:
 def _write(name: str, method: str, /, *args: Any, **facts: Any) -> None:
     try:
         with passing():
-            getattr(_find_logger(name), method)(*args, **facts)  # this also calls what a body has configured
+            # this also calls what a body has configured
+            getattr(_find_logger(name), method)(*args, **{key: _bounded(key, fact) for key, fact in facts.items()})
     except KeyboardInterrupt:
         raise
     except BaseException as exc:  # noqa: BLE001 - filters, handlers and processors of bodies may raise anything
         _write_to_stderr(name, method, f"{safe_str(args)} {safe_str(facts)}", exc)
+
+
+def _bounded(name: str, fact: Any) -> Any:
+    """Return a fact, or a text in its place where it is long: ids and messages come from outside, without a limit."""
+    if name in _OF_LOGGING or fact is None or isinstance(fact, int | float):
+        return fact
+    if isinstance(fact, str):
+        limit = TRACEBACK_LIMIT if name in _TRACES else MESSAGE_LIMIT
+        return fact if str.__len__(fact) <= limit else exact(fact, limit)
+    text = safe_repr(fact)
+    return text if len(text) > MESSAGE_LIMIT else fact
 
 
 def _write_to_stderr(name: str, method: str, text: str, exc: BaseException) -> None:
@@ -136,7 +151,9 @@ def write_record(
             info: tuple[type[BaseException], BaseException, TracebackType | None] | None = None
             if exc is not None:
                 info = (type(exc), exc, exc.__traceback__)
-            record = logger.makeRecord(name, level, "(job)", 0, visible(text, lines=True), (), info, None, dict(facts))
+            text = visible(exact(text, 2 * MESSAGE_LIMIT), lines=True)  # it has a message, and ids
+            attributes = {key: _bounded(key, fact) for key, fact in facts.items()}
+            record = logger.makeRecord(name, level, "(job)", 0, text, (), info, None, attributes)
             record.exc_text = visible(traceback, lines=True).rstrip("\n") if traceback else None
             with passing():
                 logger.handle(record)

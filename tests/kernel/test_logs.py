@@ -81,3 +81,21 @@ def test_a_fact_that_cannot_be_written_breaks_no_line(caplog: pytest.LogCaptureF
 
     assert caplog.messages[0].startswith("a line word=x text='two words' number=3 broken=")
     assert caplog.messages[0].endswith("empty=''")
+
+
+@pytest.mark.parametrize("configured", ["", "structlog.configure(processors=[structlog.processors.JSONRenderer()])"])
+def test_long_facts_are_shortened_wherever_they_go(tmp_path: Path, configured: str) -> None:
+    program = f"""
+import logging, structlog
+logging.basicConfig(level="INFO", format="%(message)s")
+{configured}
+from gnomon.logs import get_logger, write_record
+long = "a" * 100_000
+get_logger("gnomon.test").info("a line", job=long, jobs=[long], runs={{long: 1}}, exception="t" * 10_000, known="short")
+write_record("gnomon.test", 40, f"job {{long}} failed", exc=None, traceback=None, facts={{"job_id": long}})
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+
+    said = done.stdout + done.stderr
+    letters, is_traced, is_short = said.count("a"), "t" * 10_000 in said, "short" in said
+    assert (letters < 15_000, is_traced, is_short) == (True, True, True)
