@@ -25,7 +25,7 @@ from gnomon.domain.records import (
     Page,
     StoreHealth,
 )
-from gnomon.errors import StoreError, StoreUnavailableError
+from gnomon.errors import StoreError
 from gnomon.ticks import next_tick
 
 if TYPE_CHECKING:
@@ -81,11 +81,11 @@ class Store(ABC):
 
         Called while the store is closed or open read-only, by a process that then closes it and opens it for writing,
         and again if that is refused. What the store answers meanwhile is not affected. A store that can tell waits
-        until the other kernel is gone, returns within 0.3 s then, and logs one that is silent. By default `holder`
-        tells; a server that is away is asked again.
+        until the other kernel is gone, returns within 0.3 s then, and logs one that is silent. A log that cannot be
+        read is not free, whatever the reason: nothing is raised. By default `holder` tells.
         """
         while True:
-            with suppress(StoreUnavailableError):
+            with suppress(StoreError):
                 holder = await self.holder()
                 if holder is None or not holder.is_active:
                     return

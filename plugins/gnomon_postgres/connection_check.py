@@ -8,6 +8,7 @@ from typing import NamedTuple
 from gnomon.domain.kernel_health import Role
 from gnomon.errors import NoLogError, StoreError
 from gnomon_postgres.schema.order_tables import WRITTEN_BY_FOLLOWERS
+from gnomon_postgres.schema.schema_check import find_missing, is_own
 from gnomon_postgres.server import LIST_LIMIT_S, Connection, Row, Server
 
 OLDEST = 13
@@ -100,20 +101,25 @@ def _check_settings(server: Server, settings: _Settings) -> None:
 async def _check_log(server: Server, connection: Connection, settings: _Settings, role: Role) -> str:
     """Return what is known of the log; StoreError if the role of the connection may not do what the kernel does."""
     rights = await connection.fetch_one(_SCHEMA, (server.schema,))
-    tables = [_Table(*row) for row in await connection.fetch(_TABLES, (server.schema,))]
+    tables = [_Table(*row) for row in await connection.fetch(_TABLES, (server.schema,)) if is_own(row[0])]
     if role == "follower":
         if not tables:
             raise NoLogError(f"{server.address} does not exist: start the kernel that leads first")
-        missing = list(_missing_to_follow(server, rights, tables, settings.role))
+        lacking = list(_missing_to_follow(server, rights, tables, settings.role))
     else:
-        missing = list(_missing_to_lead(server, rights, tables, settings))
-    if missing:
+        lacking = list(_missing_to_lead(server, rights, tables, settings))
+    if lacking:
         raise StoreError(
             f"{server.address} cannot be {'followed' if role == 'follower' else 'led'} by the role {settings.role}, "
-            f"which lacks rights: {'; '.join(missing)}"
+            f"which lacks rights: {'; '.join(lacking)}"
         )
-    if not tables:
+    missing = await find_missing(server, connection)
+    if missing.is_all:
         return "no log yet; the first start creates it"
+    if refusal := missing.refusal(server.address):
+        raise StoreError(refusal)
+    if missing.parts:
+        return f"a log without {', '.join(missing.parts)}, which the next kernel that leads makes again"
     head, is_led, pid, node = (await connection.fetch(_LOG))[0]
     return f"a log at event {head:,}" + (f", in use by process {pid} on {node}" if is_led else "")
 

@@ -52,10 +52,11 @@ _ADVICE = {
     "42804": _MISSING,
     "42883": _MISSING,
     "42P01": _MISSING,
+    "42P07": "the schema has a table of another program with the name of one of Gnomon's: use another `schema`",
     "53100": "its disk is full: free some space there",
     "53300": "no connection is free: end some, raise `max_connections`, or put a pooler in between",
     "55P03": "a lock was not free in time: `lock_timeout` is too short, or another program holds it",
-    "57014": "it has ended a statement: `statement_timeout` is too short, or somebody has cancelled it",
+    "57014": "it has ended a statement: `statement_timeout` is too short, or it was cancelled there",
 }
 # Before it is connected, libpq returns a text and no state.
 _REFUSED_CONNECTIONS = (
@@ -100,4 +101,5 @@ def _state(exc: BaseException) -> str | None:
 
 
 def _shortened(exc: BaseException) -> str:
-    return " ".join(str(exc).split())[:LONGEST]
+    primary = exc.diag.message_primary if isinstance(exc, psycopg.Error) else None  # without the text of the statement
+    return " ".join((primary or str(exc)).split())[:LONGEST]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -54,7 +54,8 @@ def place(given: Mapping[str, Any]) -> str:
 
     What the options do not say comes from the environment, as for libpq.
     """
-    known = {option.keyword.decode(): option.val.decode() for option in Conninfo.get_defaults() if option.val} | given
+    known = {option.keyword.decode(): option.val.decode() for option in Conninfo.get_defaults() if option.val}
+    known.update(given)
     hosts = str(known.get("host") or known.get("hostaddr") or "localhost").split(",")
     ports = str(known.get("port") or 5432).split(",")
     places = [f"{host}:{ports[number if len(ports) > 1 else 0] or 5432}" for number, host in enumerate(hosts)]

@@ -89,11 +89,17 @@ class PostgresStore(SharedLog[WriteBatch]):
     # --- lifetime ---
 
     async def _identify(self, *, read_only: bool) -> str:
-        return await (migrations.identify if read_only else migrations.prepare)(self._server)
+        if read_only:
+            return await migrations.identify(self._server)
+        return await migrations.prepare(self._server, accepts_loss=self.accept_rollback)
 
     async def _prepare(self) -> None:
         self.rollback = None
         await projection.end_earlier_writers(self._server)
+        try:
+            await projection.expect_events(self._server)
+        except LostEventsError as exc:
+            await self._accept(exc)
         start_task(self._tables.events.notices.run(), self._held)
 
     def _refusal(self, lost: LostEventsError, spool: Path) -> str:  # noqa: ARG002 - it is not to be renamed here

@@ -24,7 +24,7 @@ from gnomon.domain.execution import Execution
 from gnomon.domain.kernel_health import Role
 from gnomon.domain.records import Checkpoint, ExecutionCounts, LogHolder, StoreHealth
 from gnomon.domain.rollback import Loss
-from gnomon.errors import RolledBackError, StoreError, StoreInUseError, StoreUnavailableError
+from gnomon.errors import NoLogError, RolledBackError, StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.logs import get_logger
 from gnomon.ports import OrderChannel, Store
 from gnomon_shared_log.errors import LostEventsError, cannot_start
@@ -81,6 +81,7 @@ class SharedLog(Store, Generic[B]):
         self.directory = self._spool_path.parent
         self._held = AsyncExitStack()
         self._is_open = False
+        self._log_id: str | None = None
         self._fork = ForkGuard()
         self._writer: SpoolingWriter[B] | None = None
         self._watch: LogWatch
@@ -161,7 +162,7 @@ class SharedLog(Store, Generic[B]):
     async def _acquire(self, *, read_only: bool) -> None:
         self._held.push_async_callback(self._log.close)  # also if connecting fails half way
         await self._log.connect()
-        log_id = await self._identify(read_only=read_only)
+        log_id = await self._expect_same_log(read_only=read_only)
         if read_only:
             self._watch = LogWatch(self._log.source, self._lease.watch)
             start_task(self._watch.feed.run(), self._held)
@@ -190,6 +191,25 @@ class SharedLog(Store, Generic[B]):
         start_task(writer.drain(), self._held)
         start_task(writer.file_views(), self._held)
         self._held.push_async_callback(writer.finish)  # the first to be called, while everything is still running
+
+    async def _expect_same_log(self, *, read_only: bool) -> str:
+        """Return the id of the log; StoreError where it is not the one that this process has used before."""
+        if (known := self._log_id) is not None:
+            try:
+                found = await self._identify(read_only=True)
+            except NoLogError as exc:
+                raise StoreError(
+                    f"{self._log.name} is gone, which this process has used: it was dropped. Restore a backup; a new "
+                    "log is begun only by a process that starts"
+                ) from exc
+            if found != known:
+                raise StoreError(
+                    f"{self._log.name} is another log by now than the one that this process has used: it was dropped, "
+                    "and created again or restored. Start this process again, if it is to use the new one"
+                )
+        if known is None or not read_only:
+            self._log_id = await self._identify(read_only=read_only)
+        return self._log_id or ""
 
     async def _expect_known_log(self, log_id: str) -> None:
         """Raise RolledBackError where another log has been in the place of an empty one, as after a DROP DATABASE."""

@@ -91,7 +91,7 @@ class Follower(LoggedJobQueries, PassedOrders):
         try:
             self.log_id = await read_log_id(self._store)
             self.loop = asyncio.get_running_loop()
-            self._tail.head = await self._store.head()
+            await self._tail.begin()
             await self._live.load(self._store)
             self._hold.current = await read_hold(self._store, self.clock.now())
             deployment = await read_deployment(self._store, self.clock.now())

@@ -1,4 +1,8 @@
-"""The tail of a log that another kernel writes: offers its new events, in order and without a gap."""
+"""The tail of a log that another kernel writes: offers its new events, in order and without a gap.
+
+Each look begins with the event that was read last. Where that is not there any more, the log is another one by now, or
+has lost events, as after the restore of a backup: nothing more is offered.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from gnomon.domain.events import Event
 from gnomon.errors import StoreError
 from gnomon.logs import get_logger
 from gnomon.ports import Store
+from gnomon.stores.reading import read_behind
 
 log = get_logger("gnomon.following")
 
@@ -22,6 +27,8 @@ REST_RATIO = 4.0
 """A look is followed by a rest of four times as long, at most of the longer one: a slow store has other work, too."""
 AWAY_S = 1.0
 """Seconds until a store that cannot be read is asked again."""
+LONGEST_WAIT_S = 10.0
+"""Seconds after which a look is made without news: a log that was replaced by a shorter one reports none."""
 BLOCK = 1_000
 """Events that are read at once."""
 
@@ -37,12 +44,19 @@ class LogTail:
     def __init__(self, store: Store, publish: Callable[[Sequence[Event]], None]) -> None:
         self.head = 0
         self.problem: str | None = None
+        self._last: Event | None = None
         self._store = store
         self._publish = publish
         self._watched: dict[str, asyncio.Future[None]] = {}
         self._is_woken = False
         self._waiting: asyncio.Timeout | None = None
         self._is_closed = False
+
+    async def begin(self) -> None:
+        """Begin at the end of the log; StoreError."""
+        self.head = await self._store.head()
+        newest = await self._store.read(self.head - 1, 1) if self.head else []
+        self._last = newest[0] if newest else None
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -89,19 +103,22 @@ class LogTail:
         self._watched.clear()
 
     async def _wait_for_events(self) -> None:
-        """Wait until the store says that there may be events, or `wake` is called."""
+        """Wait until the store says that there may be events, or `wake` is called, for LONGEST_WAIT_S at most."""
         with suppress(TimeoutError):
             try:
-                async with asyncio.timeout(None) as self._waiting:
+                async with asyncio.timeout(LONGEST_WAIT_S) as self._waiting:
                     await self._store.wait_for_events(self.head)
             finally:
                 self._waiting = None
 
     async def _look(self) -> bool:
-        events = await self._store.read(self.head, BLOCK)
+        if self._last is None:
+            events = await self._store.read(self.head, BLOCK)
+        else:
+            events = await read_behind(self._store, self._last, BLOCK)
         if not events:
             return False
-        self.head = events[-1].position
+        self.head, self._last = events[-1].position, events[-1]
         self._publish(EventBatch(events))
         for event in events:
             if (future := self._watched.pop(event.stream, None)) is not None and not future.done():

@@ -122,7 +122,8 @@ class MemberReports:
         self.leader, self.problem = name, None
         if self._is_announced:
             self._is_announced = False
-            await self._channel.retract(self._id)
+            with suppress(GnomonError):  # it is too old to be shown soon
+                await self._channel.retract(self._id)
         return True
 
     async def _note_problem(self, problem: str) -> None:

@@ -30,6 +30,27 @@ async def read_log(store: Store, after: int, head: int) -> AsyncIterator[Sequenc
         yield [event for event in block if event.position <= head] if after > head else block
 
 
+async def read_behind(store: Store, last: Event, limit: int) -> list[Event]:
+    """Return up to `limit` events behind one that was read before; StoreError if the log has lost or replaced that one.
+
+    It may have been deleted by retention.
+    """
+    found = await store.read(last.position - 1, limit + 1)
+    if found and found[0].position == last.position:
+        if _identity(found[0]) == _identity(last):
+            return found[1:]
+    elif found or await store.head() >= last.position:
+        return found[:limit]
+    raise StoreError(
+        f"event {last.position:,} of the log was read here, and is gone or another one: the log was replaced, or has "
+        "lost events. Restore it, or start this process again, which then reads the log as it is"
+    )
+
+
+def _identity(event: Event) -> tuple[object, ...]:
+    return event.stream, event.version, event.node, event.at
+
+
 async def newest_time(store: Store, now: datetime) -> datetime | None:
     """Return the time of the newest event of the log, if it is later than `now`; StoreError.
 

@@ -13,6 +13,7 @@ from gnomon.stores import commit_rows
 from gnomon.stores.commit_rows import EVENTS_PER_ROW, End, Newest
 from gnomon_postgres.schema.view_tables import shown
 from gnomon_postgres.server import Connection, Row
+from gnomon_shared_log.errors import Refusal
 
 COLUMNS: Final = "first, last, earliest, latest, setback, previous, events, checksum"
 """A row as gnomon.stores.commit_rows has it."""
@@ -51,6 +52,7 @@ _UNFILED = f"""SELECT {COLUMNS} FROM {{schema}}.commits
 _ENDS = """SELECT id, version, last FROM {schema}.live WHERE id = ANY(%(names)s::text[])
     UNION ALL SELECT id, version, last FROM {schema}.ended WHERE id = ANY(%(names)s::text[])
     UNION ALL SELECT name, version, last FROM {schema}.streams WHERE name = ANY(%(names)s::text[])"""
+NO_ROW = "the table `log` is empty, which says which log this is: restore a backup of it, or of the schema"
 _ADVICE = "stop the kernel, keep a copy of the database, and restore a backup"
 
 
@@ -104,7 +106,9 @@ async def texts(connection: Connection, first: int, last: int) -> dict[int, byte
 async def filed(connection: Connection) -> int:
     """Return the position up to which views are filed."""
     found = await connection.fetch_one("SELECT filed FROM {schema}.log")
-    return int(found[0]) if found is not None else 0
+    if found is None:
+        raise Refusal(NO_ROW)
+    return int(found[0])
 
 
 async def event_at(connection: Connection, position: int) -> Event | None:

@@ -6,6 +6,8 @@ LAYOUT = 1
 """Version of the tables and of what is in their rows."""
 LONGEST_NAME = 63
 """Bytes of a name: PostgreSQL cuts longer ones off."""
+NOT_FOLDED = -1
+"""Is `filed` in `log` while views are missing, which the next start folds from the whole log."""
 
 # Positions are those of events, times are µs since 1970 except in columns of the type timestamptz, bodies are JSON.
 #

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import secrets
 
-from gnomon.errors import NoLogError, StoreError
+from gnomon.errors import NoLogError, RolledBackError, StoreError
 from gnomon.logs import get_logger
-from gnomon_postgres.schema import order_tables, partitions, sql_views, view_tables
-from gnomon_postgres.schema.log_tables import LAYOUT, STATEMENTS
+from gnomon_postgres.schema import partitions
+from gnomon_postgres.schema.log_tables import LAYOUT
+from gnomon_postgres.schema.schema_check import LEASE, STATEMENTS, find_missing, statements
 from gnomon_postgres.server import WORK_LIMIT_S, Connection, Server
 
 log = get_logger("gnomon.postgres")
@@ -15,35 +16,42 @@ log = get_logger("gnomon.postgres")
 # A lock of the transaction, so that a pooler cannot lose it. Kernels that start at the same time wait for each other.
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('gnomon ' || %s, 0))"
 _HAS_SCHEMA = "SELECT 1 FROM pg_namespace WHERE nspname = %s"
-_HAS_LOG = "SELECT 1 FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = %s AND relname = 'log'"
 # Rows of the log take a third of the time, on the server and in all, that they take with PostgreSQL's own compression.
 _HAS_LZ4 = "SELECT FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals)"
 _LOG = "SELECT log_id, layout FROM {schema}.log"
 
 
-async def prepare(server: Server) -> str:
-    """Create or migrate the log, for a kernel that writes; return the unique id of the log."""
+async def prepare(server: Server, *, accepts_loss: bool = False) -> str:
+    """Create or migrate the log, for a kernel that writes; return the unique id of the log.
+
+    What another program has dropped is made again, where nothing but the log is needed for it. RolledBackError where
+    more was lost; with `accepts_loss` only where that is the log itself.
+    """
     async with server.writing(WORK_LIMIT_S) as connection, connection.transaction():
         await connection.fetch(_LOCK, (server.schema,))
-        if await connection.fetch_one(_HAS_LOG, (server.schema,)) is None:
+        missing = await find_missing(server, connection)
+        if missing.is_all:
             await _create(server, connection)
-        found = await connection.fetch_one(_LOG)
-        if found is None:
-            raise StoreError(f"{server.address} has no row in the table log: restore a backup, or use another schema")
-        log_id, layout = found
+        elif refusal := missing.refusal(server.address, accepts=accepts_loss):
+            raise RolledBackError(refusal)
+        log_id, layout = (await connection.fetch(_LOG))[0]
         _check_not_newer(server, layout)
+        if missing.parts and not missing.is_all:
+            log.warning("what another program has dropped is made again", log=server.address, missing=[*missing.parts])
+            for statement in statements(missing):
+                await connection.execute(statement)
         return str(log_id)
 
 
 async def identify(server: Server) -> str:
     """Return the unique id of an existing log, for a process that only reads; NoLogError where there is none."""
     async with server.reading() as connection:
-        if await connection.fetch_one(_HAS_LOG, (server.schema,)) is None:
+        missing = await find_missing(server, connection)
+        if missing.is_all:
             raise NoLogError(f"{server.address} contains no log: start a kernel with it first")
-        found = await connection.fetch_one(_LOG)
-    if found is None:
-        raise NoLogError(f"{server.address} contains no log: start a kernel with it first")
-    log_id, layout = found
+        if refusal := missing.refusal(server.address, accepts=True):
+            raise RolledBackError(refusal)
+        log_id, layout = (await connection.fetch(_LOG))[0]
     _check_not_newer(server, layout)
     if layout < LAYOUT:
         raise StoreError(
@@ -56,7 +64,7 @@ async def identify(server: Server) -> str:
 async def _create(server: Server, connection: Connection) -> None:
     if await connection.fetch_one(_HAS_SCHEMA, (server.schema,)) is None:  # else no right to create one is needed
         await connection.execute("CREATE SCHEMA {schema}")
-    for statement in (*STATEMENTS, *view_tables.STATEMENTS, *sql_views.STATEMENTS, *order_tables.STATEMENTS):
+    for statement in (*STATEMENTS, LEASE):
         await connection.execute(statement)
     if await connection.fetch_one(_HAS_LZ4) is not None:
         await connection.execute("ALTER TABLE {schema}.commits ALTER COLUMN events SET COMPRESSION lz4")
@@ -64,7 +72,6 @@ async def _create(server: Server, connection: Connection) -> None:
     await connection.execute(
         "INSERT INTO {schema}.log (log_id, layout) VALUES (%s, %s)", (secrets.token_hex(12), LAYOUT)
     )
-    await connection.execute("INSERT INTO {schema}.lease DEFAULT VALUES")
     log.info("the log is created", log=server.address)
 
 

@@ -16,6 +16,8 @@ MOST_BYTES = 4 * 1024 * 1024
 """Bytes of the arguments of an order. The kernel accepts as many as its `arguments_limit`, 256 KiB by default."""
 WRITTEN_BY_FOLLOWERS = frozenset({"orders", "followers"})
 
+LOOKS = "INSERT INTO {schema}.order_looks DEFAULT VALUES"
+"""What makes the row of `order_looks`."""
 STATEMENTS = (
     """CREATE TABLE {schema}.orders (
         id text COLLATE "C" PRIMARY KEY,
@@ -71,7 +73,7 @@ STATEMENTS = (
         is_row boolean PRIMARY KEY DEFAULT true CHECK (is_row),
         looks_until timestamptz NOT NULL DEFAULT '-infinity'
     ) WITH (fillfactor = 20)""",
-    "INSERT INTO {schema}.order_looks DEFAULT VALUES",
+    LOOKS,
     f"""CREATE FUNCTION {{schema}}.announce_order() RETURNS trigger LANGUAGE plpgsql AS $announce_order$
         BEGIN
             PERFORM pg_catalog.pg_notify('{CHANNEL}', '{PLACED} ' || TG_TABLE_SCHEMA);

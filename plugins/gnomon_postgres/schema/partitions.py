@@ -16,6 +16,7 @@ import msgspec
 
 from gnomon.stores.microseconds import from_micros
 from gnomon_postgres.server import WORK_LIMIT_S, Connection, Server
+from gnomon_shared_log.errors import Refusal
 
 REACH: Final = 256
 """Events in a row of `commits`, at most."""
@@ -74,7 +75,7 @@ class Partitions:
         """Return the partition for a run that ended at a position which the log has; the next one, if it is bare."""
         if not self._known or position >= self._known[-1].next:
             await ensure(connection, position)  # an append may reach far over the bounds
-            self._known = await read_partitions(connection)
+            self._known = await _expect_partitions(connection)
         return self._known[bisect_right(self._known, position, key=lambda part: part.next)]
 
     async def keep_ahead(self, server: Server, head: int | None = None) -> None:
@@ -83,7 +84,7 @@ class Partitions:
             return
         async with server.writing(WORK_LIMIT_S) as connection, connection.transaction():
             await connection.execute(_LOCK)
-            self._known = await read_partitions(connection)
+            self._known = await _expect_partitions(connection)
             newest = await connection.fetch_one(_NEWEST)
             if newest is not None and self._is_due(newest[0]):
                 last = self._known[-1]
@@ -105,6 +106,13 @@ class Partitions:
         return min(max(wanted, size // GROWTH, SMALLEST), size * GROWTH, LARGEST)
 
 
+async def _expect_partitions(connection: Connection) -> list[Partition]:
+    """Return the partitions; Refusal where there are none, as after a TRUNCATE by another program."""
+    if not (known := await read_partitions(connection)):
+        raise Refusal("the table `partitions` is empty, which has their bounds: restore a backup of it")
+    return known
+
+
 async def ensure(connection: Connection, position: int) -> None:
     """Make partitions up to a position, in the caller's transaction, where there are none yet.
 
@@ -120,7 +128,12 @@ async def ensure(connection: Connection, position: int) -> None:
         await _make(connection, first, first + size)
 
 
+def attachment(table: str, first: int, following: int) -> str:
+    """Return what makes one table of a partition, and attaches it."""
+    return _ATTACH.format(table=table, first=first, next=following)
+
+
 async def _make(connection: Connection, first: int, following: int) -> None:
     for table in PARENTS:
-        await connection.execute(_ATTACH.format(table=table, first=first, next=following))
+        await connection.execute(attachment(table, first, following))
     await connection.execute(_REGISTER, (first, following))

@@ -16,6 +16,7 @@ from gnomon.domain.execution import Execution
 from gnomon.domain.job_state import JobState
 from gnomon.stores.run_counts import Cell, cell_of, changes
 from gnomon.stores.view_columns import end_of
+from gnomon_postgres.log import event_reads
 from gnomon_postgres.schema.partitions import REACH, Partition, Partitions
 from gnomon_postgres.schema.view_rows import (
     ACT,
@@ -36,6 +37,7 @@ from gnomon_postgres.schema.view_rows import (
 from gnomon_postgres.schema.view_tables import ALL_PARTS
 from gnomon_postgres.server import Connection, Row
 from gnomon_postgres.views.view_batch import ViewBatch
+from gnomon_shared_log.errors import Refusal
 
 ENDED: Final[Columns] = (*VIEW, ("final", "int8"), ("is_split", "bool"))
 _COUNTED: Final[Columns] = (
@@ -80,7 +82,9 @@ _PUT_FIRES = f"""INSERT INTO {{schema}}.fires ({names(FIRES)}) SELECT * FROM {gi
 async def lock_log(connection: Connection) -> int:
     """Lock what everything that changes views locks first; return the position up to which views are filed."""
     found = await connection.fetch_one(_LOCK_LOG)
-    return int(found[0]) if found is not None else 0
+    if found is None:
+        raise Refusal(event_reads.NO_ROW)
+    return int(found[0])
 
 
 async def file_views(connection: Connection, views: ViewBatch, partitions: Partitions) -> None:

@@ -67,6 +67,7 @@ import msgspec
 
 from gnomon.errors import DeposedError, StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.logs import get_logger
+from gnomon_shared_log.errors import Refusal
 from gnomon_shared_log.lease.lease_clock import lease_clock
 from gnomon_shared_log.lease.lease_holder import OWNERS_HERE, describe_process, is_dead, name_of, silence_here
 from gnomon_shared_log.lease.lease_watch import LOOK_S, LeaseWatch
@@ -245,7 +246,7 @@ class Lease:
             await asyncio.sleep(self.seconds / RENEWALS)
             try:
                 await self.renew()
-            except StoreUnavailableError as exc:
+            except (StoreUnavailableError, Refusal) as exc:  # a right that was revoked may be granted again
                 log.debug("the lease could not be renewed", problem=str(exc))
             await on_renewal()
 

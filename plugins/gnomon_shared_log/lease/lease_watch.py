@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from gnomon.errors import StoreUnavailableError
+from gnomon.errors import StoreError
 from gnomon.ticks import seconds_to_tick
 from gnomon_shared_log.lease.lease_clock import lease_clock
 from gnomon_shared_log.lease.lease_holder import is_dead, silence_here
@@ -112,7 +112,7 @@ class LeaseWatch:
         while True:
             noted = self._noted = asyncio.Event()
             if self._is_stale or self._expects_release() or (self._age() >= LOOK_S and self._has_to_look()):
-                with suppress(StoreUnavailableError):
+                with suppress(StoreError):  # a row that cannot be read is not free; who follows says why
                     await self.look(table)
                 noted.clear()
             if not self._is_stale and self._age() < LOOK_S and self.is_free():

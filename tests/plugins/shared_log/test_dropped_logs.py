@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gnomon.domain.kernel_health import Role
 from gnomon.errors import RolledBackError
-from gnomon.testing.histories import append, numbered, succeeded
+from gnomon.kernel import Kernel
+from gnomon.testing.histories import append, numbered, scheduled, succeeded
 from gnomon_shared_log.shared_log import SharedLog
 from log_places import LogServer, config_section, drop_database, make_database
+from servers import eventually
 from store_commands import caller
 
 MakeStore = Callable[..., SharedLog[Any]]
@@ -60,3 +65,32 @@ async def test_nothing_is_proved_of_a_database_without_a_log(place: str, make_st
     for command, *arguments in proofs[:3]:
         code, said = await caller(command, tmp_path)(*arguments)
         assert (code, "the log has no event" in said) == (1, True), said
+
+
+@pytest.mark.parametrize("role", ["auto", "follower"])
+async def test_who_follows_leads_and_shows_no_other_log_than_the_one_that_was_dropped(
+    role: Role, server: LogServer, database: str, make_store: MakeStore, tmp_path: Path
+) -> None:
+    async with AsyncExitStack() as stack:
+        leader = make_store()
+        await leader.open()
+        await append(leader, numbered(succeeded()))
+        kernel = Kernel(store=make_store(spool=tmp_path / "other.db", lease=timedelta(seconds=46)), role=role)
+        await stack.enter_async_context(kernel)
+
+        def says(*sentences: str) -> bool:
+            problem = kernel.health().problem or ""
+            return kernel.health().role != "leader" and any(sentence in problem for sentence in sentences)
+
+        drop_database(server, database)
+        await leader.close()
+        await eventually(lambda: kernel.health().problem is not None)
+        make_database(server, database)
+        replaced = "is another log by now than the one that this process has used"
+        async with make_store(spool=tmp_path / "new.db") as new:
+            await append(new, numbered(scheduled()))
+            await eventually(lambda: says(replaced, "was read here, and is gone or another one"))
+        if role == "auto":  # it may lead now, as far as the lease is concerned
+            await eventually(lambda: says(replaced))
+    async with make_store(spool=tmp_path / "new.db") as new:
+        assert await new.head() == 1

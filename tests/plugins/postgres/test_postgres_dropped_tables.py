@@ -1,0 +1,135 @@
+"""What other programs drop or empty in the schema: a start makes it again, or says what is lost and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from gnomon.domain.records import ActionQuery, ExecutionQuery
+from gnomon.errors import NoLogError, RolledBackError, StoreError
+from gnomon.kernel import Kernel
+from gnomon_postgres import PostgresStore
+from gnomon_postgres.connection_check import check_connection
+from gnomon_postgres.schema.schema_check import find_missing
+from gnomon_postgres.server import Server
+from log_places import patient
+from store_commands import fill
+
+MADE_AGAIN = [
+    "DROP TABLE gnomon.live, gnomon.ended, gnomon.counts, gnomon.acts, gnomon.job_states, gnomon.fires CASCADE",
+    "DROP TABLE gnomon.ended_1; DROP TABLE gnomon.streams, gnomon.lasting CASCADE",
+    "DROP TABLE gnomon.partitions, gnomon.lease, gnomon.orders, gnomon.followers, gnomon.order_looks",
+    "TRUNCATE gnomon.partitions, gnomon.streams, gnomon.lease, gnomon.order_looks",
+    (
+        "DROP INDEX gnomon.lease_term, gnomon.commits_by_time; DROP VIEW gnomon.executions CASCADE; "
+        "DROP FUNCTION gnomon.announce_order CASCADE"
+    ),
+]
+LOST = ["log", "commits", "checkpoints"]
+ACCEPTABLE = ["log_lines", "late_ends", "transactional_orders"]
+
+
+@pytest.fixture
+def make_store(dsn: str, tmp_path: Path) -> Callable[..., PostgresStore]:
+    return lambda spool="spool": PostgresStore(dsn, **patient(tmp_path / f"{spool}.db"))
+
+
+@pytest.fixture
+async def server(dsn: str) -> Server:
+    return Server(dsn, "gnomon", 30.0)
+
+
+def execute(dsn: str, statements: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(statements)
+
+
+async def content(store: PostgresStore) -> list[Any]:
+    """Return what a log tells, and prove it."""
+    assert await store.differences() == await store.without_events() == []
+    lists = (await store.executions(ExecutionQuery())).items, (await store.actions(ActionQuery())).items
+    return [*lists, await store.jobs(), await store.statistics(), await store.read(), await store.head()]
+
+
+async def test_what_follows_from_the_log_is_made_again_by_a_start(
+    dsn: str, make_store: Callable[..., PostgresStore], server: Server
+) -> None:
+    async with make_store() as store:
+        await fill(store)
+        before = await content(store)
+
+    for dropped in MADE_AGAIN:
+        execute(dsn, dropped)
+        async with server.borrowed() as open_server:
+            assert "which the next kernel that leads makes again" in await check_connection(open_server, "leader")
+        async with make_store() as store:
+            assert await content(store) == before, dropped
+        async with server.borrowed() as open_server, open_server.reading() as connection:
+            assert (await find_missing(open_server, connection)).parts == {}, dropped
+
+
+@pytest.mark.parametrize("how", ["DROP TABLE gnomon.{} CASCADE", "TRUNCATE gnomon.{}"])
+@pytest.mark.parametrize("table", LOST)
+async def test_no_start_goes_on_without_the_log(
+    table: str, how: str, dsn: str, make_store: Callable[..., PostgresStore], server: Server
+) -> None:
+    async with Kernel(store=make_store(), drain=timedelta(0)) as kernel:
+        pass
+    head = kernel.health().position
+    execute(dsn, how.format(table))
+    is_emptied_log = (table, how[0]) == ("commits", "T")
+    said = f"events 1 to {head} are missing" if is_emptied_log else f"has lost {table}.*: another program has dropped"
+
+    for spool in ("spool", "of another machine"):
+        for accepts in (False, not is_emptied_log):
+            store = make_store(spool)
+            store.accept_rollback = accepts
+            with pytest.raises(RolledBackError, match=said):
+                await store.open()
+    if not is_emptied_log:
+        with pytest.raises(RolledBackError, match=said):
+            await make_store().open(read_only=True)
+        async with server.borrowed() as open_server:
+            with pytest.raises(StoreError, match=said):
+                await check_connection(open_server, "leader")
+        return
+    store = make_store()
+    store.accept_rollback = True
+    async with store:
+        assert await store.head() == head
+
+
+@pytest.mark.parametrize("table", ACCEPTABLE)
+async def test_what_nothing_else_has_is_made_again_if_the_loss_is_accepted(
+    table: str, dsn: str, make_store: Callable[..., PostgresStore]
+) -> None:
+    async with make_store() as store:
+        await fill(store)
+        before = await content(store)
+    execute(dsn, f"DROP TABLE gnomon.{table}")
+
+    with pytest.raises(RolledBackError, match=rf"has lost {table}: .* accept the loss: gnomon run --accept-rollback"):
+        await make_store().open()
+    store = make_store()
+    store.accept_rollback = True
+    async with store:
+        assert await content(store) == before
+
+
+async def test_a_schema_with_tables_of_another_program_is_refused_and_left_alone(
+    dsn: str, make_store: Callable[..., PostgresStore]
+) -> None:
+    execute(dsn, "CREATE SCHEMA gnomon; CREATE TABLE gnomon.orders (id int)")
+
+    with pytest.raises(NoLogError):
+        await make_store().open(read_only=True)
+    with pytest.raises(StoreError, match="a table of another program with the name of one of Gnomon's: use another"):
+        await make_store().open()
+    with psycopg.connect(dsn) as connection:
+        tables = connection.execute("SELECT relname FROM pg_class WHERE relnamespace = 'gnomon'::regnamespace")
+        assert tables.fetchall() == [("orders",)]
