@@ -1,7 +1,7 @@
 """The sockets that pymongo leaves: they are released between tests, so that no later test sees them.
 
-pymongo 4.20 does not close the socket of an attempt to connect that is cancelled, as many are in an outage. A conftest
-whose tests use MongoDB takes over the hooks, which are called for the tests of all folders:
+pymongo 4.20 does not close the socket, or the transport, of an attempt to connect that is cancelled, as many are in an
+outage. A conftest whose tests use MongoDB takes over the hooks, which are called for the tests of all folders:
 
     pytest_collection_modifyitems, pytest_runtest_protocol, pytest_collection_finish = hooks_for(Path(__file__).parent)
 """
@@ -22,7 +22,8 @@ def hooks_for(folder: Path) -> tuple[Callable[..., Any], ...]:
     def modify(items: list[pytest.Item]) -> None:
         for item in items:
             if item.path.parent == folder:
-                item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
+                for left in ("<socket", "transport"):
+                    item.add_marker(pytest.mark.filterwarnings(f"ignore:unclosed {left}:ResourceWarning"))
 
     @pytest.hookimpl(wrapper=True)
     def release(item: pytest.Item) -> Generator[None, object, object]:
