@@ -11,14 +11,10 @@ from gnomon_postgres.schema.order_tables import WRITTEN_BY_FOLLOWERS
 from gnomon_postgres.schema.schema_check import find_missing, is_own
 from gnomon_postgres.server import LIST_LIMIT_S, Connection, Row, Server
 
-OLDEST = 13
-"""The oldest version of the server that is supported."""
-
 _SERVER = """
-    SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000,
-        pg_is_in_recovery(), pg_encoding_to_char(encoding), current_setting('fsync')::bool,
-        current_setting('full_page_writes')::bool, current_setting('synchronous_standby_names'),
-        (SELECT count(*) FROM pg_stat_replication), current_user::text,
+    SELECT current_setting('server_version'), pg_is_in_recovery(), pg_encoding_to_char(encoding),
+        current_setting('fsync')::bool, current_setting('full_page_writes')::bool,
+        current_setting('synchronous_standby_names'), (SELECT count(*) FROM pg_stat_replication), current_user::text,
         has_database_privilege(current_database(), 'CREATE'), current_setting('transaction_read_only')::bool,
         (SELECT setting::int FROM pg_settings WHERE name = 'statement_timeout')
     FROM pg_database WHERE datname = current_database()
@@ -41,7 +37,6 @@ _LOG = """
 
 class _Settings(NamedTuple):
     version: str
-    major: int
     is_standby: bool
     encoding: str
     flushes: bool
@@ -71,6 +66,7 @@ async def check_connection(server: Server, role: Role) -> str:
     `role` is that of the kernel: one that follows needs fewer rights.
     """
     async with server.reading() as connection:
+        connection.expect_version(server.address)
         settings = _Settings(*(await connection.fetch(_SERVER))[0])
         _check_settings(server, settings)
         log = await _check_log(server, connection, settings, role)
@@ -79,8 +75,6 @@ async def check_connection(server: Server, role: Role) -> str:
 
 
 def _check_settings(server: Server, settings: _Settings) -> None:
-    if settings.major < OLDEST:
-        raise StoreError(f"{server.address} needs PostgreSQL {OLDEST} or later, the server has {settings.version}")
     if settings.is_standby:
         raise StoreError(
             f"{server.address} is on a standby, which cannot be written: give `dsn` the address of the primary, or "

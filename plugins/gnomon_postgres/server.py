@@ -30,6 +30,8 @@ from gnomon_postgres.errors import translate
 Row: TypeAlias = tuple[Any, ...]
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
 
+OLDEST_VERSION = 13
+"""The oldest version of PostgreSQL that is supported."""
 READERS, WRITERS = 5, 3
 """Connections of each kind. Appends are made one at a time; views and log lines are written beside them."""
 LIST_LIMIT_S = 15.0
@@ -70,6 +72,13 @@ class Connection:
     async def execute(self, statement: str, parameters: Parameters | None = None) -> int:
         """Execute a statement, or several without parameters; return how many rows the last one has changed."""
         return (await self.link.execute(self.sql(statement, parameters), parameters)).rowcount
+
+    def expect_version(self, address: str) -> None:
+        """Raise StoreError for a server that is too old."""
+        info = self.link.info
+        if info.server_version < OLDEST_VERSION * 10_000:
+            found = info.parameter_status("server_version")
+            raise StoreError(f"{address} needs PostgreSQL {OLDEST_VERSION} or later, the server has {found}")
 
     @asynccontextmanager
     async def transaction(self, mode: str = "") -> AsyncIterator[None]:

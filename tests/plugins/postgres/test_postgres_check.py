@@ -9,7 +9,7 @@ import pytest
 
 from gnomon.domain.kernel_health import Role
 from gnomon.errors import NoLogError, StoreError
-from gnomon_postgres import connection_check
+from gnomon_postgres import server
 from gnomon_postgres.connection_check import check_connection
 from gnomon_postgres.schema.migrations import prepare
 from gnomon_postgres.server import Server
@@ -28,8 +28,10 @@ async def check(dsn: str, role: Role = "leader") -> str:
 async def make_log(dsn: str) -> None:
     server = Server(dsn, "gnomon", 30.0)
     await server.connect()
-    await prepare(server)
-    await server.close()
+    try:
+        await prepare(server)
+    finally:
+        await server.close()
 
 
 async def test_it_describes_a_server_without_and_with_a_log(dsn: str) -> None:
@@ -148,10 +150,11 @@ async def test_a_database_with_another_encoding_is_refused(postgres: PostgresSer
 
 
 async def test_an_old_server_is_refused(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_check, "OLDEST", 99)
+    monkeypatch.setattr(server, "OLDEST_VERSION", 99)
 
-    with pytest.raises(StoreError, match="needs PostgreSQL 99 or later, the server has 1"):
-        await check(dsn)
+    for look in (check, make_log):
+        with pytest.raises(StoreError, match="needs PostgreSQL 99 or later, the server has 1"):
+            await look(dsn)
 
 
 async def test_limits_of_the_role_that_would_be_in_the_way_are_named(role: Callable[..., str]) -> None:
