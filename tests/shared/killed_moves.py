@@ -69,7 +69,7 @@ def move_and_kill(
         said = process.communicate()[1]
     if server is not None and victim != "process":
         server.start()
-    assert process.returncode in {0, -signal.SIGKILL} or "import again, which goes on" in said, said
+    assert process.returncode in {0, -signal.SIGKILL} or "again, which goes on where this import has come" in said, said
     return process.returncode == 0
 
 
