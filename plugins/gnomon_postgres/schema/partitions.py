@@ -9,13 +9,15 @@ about its partition, so the events of its last row may reach up to REACH positio
 from __future__ import annotations
 
 from bisect import bisect_right
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
+import psycopg
 
 from gnomon.stores.microseconds import from_micros
-from gnomon_postgres.server import WORK_LIMIT_S, Connection, Server
+from gnomon_postgres.server import Connection, Server
 from gnomon_shared_log.errors import Refusal
 
 REACH: Final = 256
@@ -25,6 +27,9 @@ SMALLEST, LARGEST = 2**17, 2**24
 GROWTH: Final = 4
 """The largest ratio between two neighbours."""
 PARENTS: Final = ("commits", "ended")
+LOCK_LIMIT_MS: Final = 100
+MAKE_LIMIT_S: Final = 10.0
+"""For making the next partition. Views are filed after that, and appends wait for them."""
 
 _LOCK = "LOCK TABLE {schema}.partitions IN SHARE UPDATE EXCLUSIVE MODE"
 _KNOWN = "SELECT first, next, begun_at FROM {schema}.partitions WHERE NOT is_bare ORDER BY first"
@@ -73,28 +78,35 @@ class Partitions:
 
     async def part_of(self, connection: Connection, position: int) -> Partition:
         """Return the partition for a run that ended at a position which the log has; the next one, if it is bare."""
-        if not self._known or position >= self._known[-1].next:
+        known = self._known
+        if not known or position >= known[-1].next:
             await ensure(connection, position)  # an append may reach far over the bounds
-            self._known = await _expect_partitions(connection)
-        return self._known[bisect_right(self._known, position, key=lambda part: part.next)]
+            known = await _expect_partitions(connection)  # for this transaction, which may be rolled back
+        return known[bisect_right(known, position, key=lambda part: part.next)]
 
     async def keep_ahead(self, server: Server, head: int | None = None) -> None:
-        """Make the next partition, if the last one is half used; nothing is read if `head` shows that it is not."""
-        if head is not None and self._known and not self._is_due(head):
-            return
-        async with server.writing(WORK_LIMIT_S) as connection, connection.transaction():
-            await connection.execute(_LOCK)
-            self._known = await _expect_partitions(connection)
-            newest = await connection.fetch_one(_NEWEST)
-            if newest is not None and self._is_due(newest[0]):
-                last = self._known[-1]
-                size = self._size_after(last, newest[0], from_micros(newest[1]))
-                await _make(connection, last.next, last.next + size)
-                self._known = await read_partitions(connection)
+        """Make the next partition, if the last one is half used; nothing is read if `head` shows that it is not.
 
-    def _is_due(self, head: int) -> bool:
-        last = self._known[-1]
-        return head > (last.first + last.next) // 2
+        Where somebody has locked the tables, as ANALYZE does, the next call tries again.
+        """
+        if head is not None and self._known and not _is_due(self._known[-1], head):
+            return
+        async with server.writing(MAKE_LIMIT_S) as connection:
+            with suppress(psycopg.errors.LockNotAvailable):
+                async with connection.transaction():
+                    known = await self._known_ahead(connection)
+                self._known = known
+
+    async def _known_ahead(self, connection: Connection) -> list[Partition]:
+        await connection.execute(f"SET LOCAL lock_timeout = {LOCK_LIMIT_MS}")
+        await connection.execute(_LOCK)
+        known = await _expect_partitions(connection)
+        newest = await connection.fetch_one(_NEWEST)
+        if newest is not None and _is_due(last := known[-1], newest[0]):
+            size = self._size_after(last, newest[0], from_micros(newest[1]))
+            await _make(connection, last.next, last.next + size)
+            known = await read_partitions(connection)
+        return known
 
     def _size_after(self, part: Partition, head: int, at: datetime) -> int:
         """Return how many positions cover the period, at the rate of the events in a partition so far."""
@@ -111,6 +123,10 @@ async def _expect_partitions(connection: Connection) -> list[Partition]:
     if not (known := await read_partitions(connection)):
         raise Refusal("the table `partitions` is empty, which has their bounds: restore a backup of it")
     return known
+
+
+def _is_due(last: Partition, head: int) -> bool:
+    return head > (last.first + last.next) // 2
 
 
 async def ensure(connection: Connection, position: int) -> None:

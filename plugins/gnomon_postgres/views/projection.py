@@ -79,6 +79,7 @@ async def repair(server: Server, partitions: Partitions) -> int:
     """File the views that an earlier kernel did not; return the number of events that were folded."""
     folded = 0
     while True:
+        await partitions.keep_ahead(server)
         async with server.writing(WORK_LIMIT_S) as connection, connection.transaction():
             filed, head = await lock_log(connection), await event_reads.head(connection)
             if filed >= head:
@@ -88,7 +89,6 @@ async def repair(server: Server, partitions: Partitions) -> int:
         if filed == NOT_FOLDED:
             log.warning("views were missing: all are built again from the log", log=server.address, events=head)
             return await rebuild(server, partitions)
-        await partitions.keep_ahead(server)
 
 
 async def expect_events(server: Server) -> None:

@@ -36,7 +36,8 @@ from gnomon.testing.list_contract import ListContract
 from gnomon_postgres.lists import list_counts, queries
 from gnomon_postgres.lists.list_counts import Extent
 from gnomon_postgres.retention import partition_drop
-from gnomon_postgres.schema import partitions
+from gnomon_postgres.schema import migrations, partitions
+from gnomon_postgres.schema.partitions import Partitions, read_partitions
 from gnomon_postgres.server import Connection, Server
 from gnomon_postgres.store import PostgresStore
 
@@ -216,6 +217,39 @@ class TestListsOfManyPartitions(ListContract):
         opened = PostgresStore(dsn, spool=tmp_path / "spool.db", timeout=patience, lease=2 * patience)
         async with opened as store:
             yield store
+
+
+async def test_a_lock_of_somebody_else_delays_the_next_partition_and_nothing_more(
+    store: PostgresStore, dsn: str
+) -> None:
+    async with await psycopg.AsyncConnection.connect(dsn) as analyst:
+        await analyst.execute("ANALYZE gnomon.commits")  # which holds its lock until the transaction ends
+        await append(store, *(succeeded("sync", NOON + n * SECOND) for n in range(12)))
+        assert (await store.executions(ExecutionQuery())).total == 12
+        await append(store, *(succeeded("sync", NOON + n * SECOND) for n in range(12, 20)))
+        assert (await store.executions(ExecutionQuery())).total == 20
+
+    await append(store, *(succeeded("sync", NOON + n * SECOND) for n in range(20, 40)))
+    assert (await store.executions(ExecutionQuery())).total == 40
+
+
+async def test_a_partition_of_a_transaction_that_is_rolled_back_is_not_known(dsn: str) -> None:
+    server, known = Server(dsn, "gnomon", 30.0), Partitions(MINUTE)
+    await server.connect()
+    await migrations.prepare(server)
+    await known.keep_ahead(server)
+
+    async with server.writing() as connection:
+        await connection.execute("BEGIN")
+        made = await known.part_of(connection, 10**6)
+        await connection.execute("ROLLBACK")
+        async with connection.transaction():
+            again = await known.part_of(connection, made.first)
+            there = await read_partitions(connection)
+    await server.close()
+
+    assert again in there
+    assert again.first <= made.first < again.next
 
 
 async def test_positions_that_were_left_out_take_no_partitions_of_their_own(store: PostgresStore, dsn: str) -> None:
