@@ -31,6 +31,8 @@ from gnomon_postgres.server import Connection, Server
 from gnomon_shared_log.errors import LostEventsError
 from gnomon_shared_log.ports.lease_row import Term
 
+MOST_EVENTS, MOST_BYTES = 4096, 4 * 1024 * 1024
+"""Of one statement, except for a single larger event. The server takes them in a fraction of a second."""
 _BEFORE: Final = (
     "SELECT FROM {schema}.commits WHERE first = %(before)s AND last = %(before_last)s AND identity = %(identity)s"
 )
@@ -68,6 +70,10 @@ class NewestRow(msgspec.Struct, frozen=True):
         return self.newest[0]
 
 
+class _TooMuch(Exception):
+    """Events are more than one statement should write."""
+
+
 class _EarlierAttempt(Exception):
     """Rows are there that an earlier attempt has written, whose answer was lost."""
 
@@ -94,12 +100,14 @@ class EventAppend:
 
     async def load(self, connection: Connection) -> NewestRow:
         """Read where the log ends, and what is known of its streams: what the next append follows."""
+        known = self._row.last if self._row is not None else 0
         found = await event_reads.newest_row(connection)
         row = NewestRow(*found) if found is not None else NewestRow()
         self.filed = await event_reads.filed(connection)
         if not self._ends.has_names:
             self._ends.note_names(name for (name,) in await connection.fetch(_NAMES))
-        for event in await event_reads.read(connection, self.filed, row.last - self.filed):
+        begin = max(self.filed, known)
+        for event in await event_reads.read(connection, begin, row.last - begin):
             self._ends.note({event.stream: (event.version, event.position)}, self.filed)
         self._row = row  # last: an attempt that fails half-way is made again
         return row
@@ -109,14 +117,23 @@ class EventAppend:
     ) -> None:
         """Append events in a term, which may be there already; see LogTable.write_events of gnomon_shared_log.
 
-        With `has_gaps` their positions are those of another log, from which some events were deleted.
+        With `has_gaps` their positions are those of another log, from which some events were deleted. What waited in a
+        long outage is appended in parts, each within the limit.
         """
-        async with self._server.writing(limit_s) as connection:
-            row = self._row or await self.load(connection)
-            if events[0].position <= row.last:
-                events = await self._missing(connection, events)
-            if events:
-                await self._append(connection, events, term, has_gaps=has_gaps)
+        try:
+            if len(events) > MOST_EVENTS:
+                raise _TooMuch
+            async with self._server.writing(limit_s) as connection:
+                row = self._row or await self.load(connection)
+                if events[0].position <= row.last:
+                    _expect_little(codec.encode_rows(events, commit_rows.EVENTS_PER_ROW), len(events))
+                    events = await self._missing(connection, events)
+                if events:
+                    await self._append(connection, events, term, has_gaps=has_gaps)
+        except _TooMuch:
+            half = len(events) // 2
+            for some in (events[:half], events[half:]):
+                await self.append(some, term, limit_s, has_gaps=has_gaps)
 
     async def end_at(self, position: int, term: Term) -> None:
         """Leave out the positions up to this one, which are never assigned then."""
@@ -136,6 +153,7 @@ class EventAppend:
             known |= await event_reads.ends(connection, others)
         rows_of = commit_rows.rows_with_gaps if has_gaps else commit_rows.rows_of
         rows, ends = rows_of(events, known, row.newest)
+        _expect_little((one[commit_rows.BODY] for one in rows), len(events))
         try:
             await self._insert(connection, rows, term)
         except _EarlierAttempt:
@@ -191,6 +209,11 @@ class EventAppend:
                 raise _conflict(event)
         row = await self.load(connection)
         return [event for event in events if event.position > row.last]
+
+
+def _expect_little(bodies: Iterable[bytes], events: int) -> None:
+    if events > 1 and sum(map(len, bodies)) > MOST_BYTES:
+        raise _TooMuch
 
 
 def _conflict(event: Event) -> ConflictError:

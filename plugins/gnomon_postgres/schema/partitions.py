@@ -87,7 +87,7 @@ class Partitions:
     async def keep_ahead(self, server: Server, head: int | None = None) -> None:
         """Make the next partition, if the last one is half used; nothing is read if `head` shows that it is not.
 
-        Where somebody has locked the tables, as ANALYZE does, the next call tries again.
+        Where another session has locked the tables, as ANALYZE does, the next call tries again.
         """
         if head is not None and self._known and not _is_due(self._known[-1], head):
             return

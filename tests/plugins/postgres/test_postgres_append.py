@@ -15,7 +15,7 @@ from gnomon.stores.microseconds import EPOCH
 from gnomon.testing.histories import NOON, SECOND, numbered, scheduled, succeeded
 from gnomon_postgres import PostgresStore
 from gnomon_postgres.log import event_reads
-from gnomon_postgres.log.event_append import EventAppend
+from gnomon_postgres.log.event_append import MOST_BYTES, MOST_EVENTS, EventAppend
 from gnomon_postgres.log.lease_table import PostgresLeaseTable
 from gnomon_postgres.schema import migrations
 from gnomon_postgres.schema.partitions import SMALLEST
@@ -71,6 +71,23 @@ async def wait_for_lock(server: Server) -> None:
     async with server.reading() as connection:
         while await connection.fetch_one(_WAITING) is None:
             await connection.fetch("SELECT pg_sleep(0.005)")
+
+
+_SIZES = "SELECT count(DISTINCT xmin::text), max(octet_length(events)), max(last) FROM {schema}.commits"
+
+
+async def test_what_waited_in_a_long_outage_is_appended_in_parts(server: Server, append: EventAppend) -> None:
+    large = [scheduled("sync", NOON + n * SECOND, kwargs={"text": str(n) * 100_000}) for n in range(100)]
+    events = numbered(*large, *(succeeded("sync", NOON + n * SECOND) for n in range(100, 1600)))
+
+    await append.append(events, TERM)
+
+    async with server.reading() as connection:
+        parts, longest, last = (await connection.fetch(_SIZES))[0]
+    assert await read(server) == events
+    assert last == len(events) > MOST_EVENTS
+    assert longest <= MOST_BYTES
+    assert parts > 4
 
 
 async def test_a_repeated_append_writes_nothing_twice(

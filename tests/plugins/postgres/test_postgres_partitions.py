@@ -219,7 +219,7 @@ class TestListsOfManyPartitions(ListContract):
             yield store
 
 
-async def test_a_lock_of_somebody_else_delays_the_next_partition_and_nothing_more(
+async def test_a_lock_of_another_session_delays_the_next_partition_and_nothing_more(
     store: PostgresStore, dsn: str
 ) -> None:
     async with await psycopg.AsyncConnection.connect(dsn) as analyst:
