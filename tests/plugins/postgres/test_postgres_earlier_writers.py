@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 
 from gnomon.domain.records import ExecutionQuery
-from gnomon.testing.histories import append, succeeded
+from gnomon.testing.histories import append, job_added, succeeded
 from gnomon_postgres import PostgresStore
 
 
@@ -16,7 +16,7 @@ async def test_a_kernel_that_was_stopped_while_it_sent_rows_does_not_keep_the_ne
     dsn: str, tmp_path: Path
 ) -> None:
     async with PostgresStore(dsn, spool=tmp_path / "spool.db") as store:
-        await append(store, succeeded())
+        await append(store, job_added(), succeeded())
 
     with closing(psycopg.connect(dsn)) as stopped, psycopg.connect(dsn) as reader:
         stopped.execute("SELECT filed FROM gnomon.log FOR UPDATE")
