@@ -6,7 +6,8 @@
     log lines, late ends, orders of transactions         makes it again if the loss is accepted, and refuses else
     events, and what says how far plugins have come      refuses: only a backup has it
 
-Columns, constraints and the rights of roles are not looked at: the server names them where they are missing.
+Columns, constraints and the rights of roles are not looked at: the server names them where they are missing. A table
+counts as emptied only where no log has it empty: one without checkpoints may belong to a kernel that was killed early.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from typing import Final
 
 import msgspec
 
-from gnomon.domain.events import KERNEL_STREAM
 from gnomon_postgres.schema import log_tables, order_tables, sql_views, view_tables
 from gnomon_postgres.schema.partitions import attachment
 from gnomon_postgres.server import Connection, Server
@@ -47,9 +47,8 @@ _EMPTIED = """SELECT name FROM (VALUES
         ('lease', EXISTS (SELECT FROM {schema}.lease)),
         ('order_looks', EXISTS (SELECT FROM {schema}.order_looks)),
         ('partitions', EXISTS (SELECT FROM {schema}.partitions)),
-        ('checkpoints', EXISTS (SELECT FROM {schema}.checkpoints)
-            OR NOT EXISTS (SELECT FROM {schema}.streams WHERE starts_with(name, %(kernel)s))),
-        ('streams', EXISTS (SELECT FROM {schema}.streams) OR (SELECT coalesce(max(filed), 0) FROM {schema}.log) = 0)
+        ('streams', EXISTS (SELECT FROM {schema}.streams) OR NOT EXISTS (SELECT FROM {schema}.lasting)),
+        ('lasting', EXISTS (SELECT FROM {schema}.lasting) OR NOT EXISTS (SELECT FROM {schema}.streams))
     ) AS found (name, has_rows) WHERE NOT has_rows"""
 # The bounds of partitions are those of the tables of the log.
 _REGISTER = r"""INSERT INTO {{schema}}.partitions (first, next, is_bare)
@@ -140,8 +139,8 @@ async def find_missing(server: Server, connection: Connection) -> Missing:
         "order_looks": order_tables.LOOKS,
         "partitions": _REGISTER.format(schema=server.quoted.replace("'", "''")),
     }
-    if missing.keys().isdisjoint({*_LOG, *rows, "streams"}):
-        missing |= {name: rows.get(name, "") for (name,) in await connection.fetch(_EMPTIED, {"kernel": KERNEL_STREAM})}
+    if missing.keys().isdisjoint({*_LOG, *rows, "streams", "lasting"}):
+        missing |= {name: rows.get(name, "") for (name,) in await connection.fetch(_EMPTIED)}
     else:
         missing |= {name: f"{missing[name]}; {row}" for name, row in rows.items() if name in missing}
     return Missing(missing)
