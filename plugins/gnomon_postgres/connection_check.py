@@ -12,12 +12,11 @@ from gnomon_postgres.schema.schema_check import find_missing, is_own
 from gnomon_postgres.server import LIST_LIMIT_S, Connection, Row, Server
 
 _SERVER = """
-    SELECT current_setting('server_version'), pg_is_in_recovery(), pg_encoding_to_char(encoding),
-        current_setting('fsync')::bool, current_setting('full_page_writes')::bool,
+    SELECT current_setting('server_version'), pg_is_in_recovery(), current_setting('fsync')::bool,
+        current_setting('full_page_writes')::bool,
         current_setting('synchronous_standby_names'), (SELECT count(*) FROM pg_stat_replication), current_user::text,
         has_database_privilege(current_database(), 'CREATE'), current_setting('transaction_read_only')::bool,
         (SELECT setting::int FROM pg_settings WHERE name = 'statement_timeout')
-    FROM pg_database WHERE datname = current_database()
 """
 _SCHEMA = """
     SELECT has_schema_privilege(oid, 'USAGE'), has_schema_privilege(oid, 'CREATE')
@@ -38,7 +37,6 @@ _LOG = """
 class _Settings(NamedTuple):
     version: str
     is_standby: bool
-    encoding: str
     flushes: bool
     writes_full_pages: bool
     synchronous_standbys: str
@@ -66,7 +64,7 @@ async def check_connection(server: Server, role: Role) -> str:
     `role` is that of the kernel: one that follows needs fewer rights.
     """
     async with server.reading() as connection:
-        connection.expect_version(server.address)
+        connection.expect_server(server.address)
         settings = _Settings(*(await connection.fetch(_SERVER))[0])
         _check_settings(server, settings)
         log = await _check_log(server, connection, settings, role)
@@ -84,11 +82,6 @@ def _check_settings(server: Server, settings: _Settings) -> None:
         raise StoreError(
             f"{server.address} cannot be written: `default_transaction_read_only` is on; if it is not the service that "
             f"has no disk space left, ALTER ROLE {_quoted(settings.role)} SET default_transaction_read_only = off"
-        )
-    if settings.encoding != "UTF8":
-        raise StoreError(
-            f"{server.address} needs a database with the encoding UTF8, this one has {settings.encoding}: create one "
-            "by CREATE DATABASE name TEMPLATE template0 ENCODING 'UTF8'"
         )
 
 

@@ -73,12 +73,17 @@ class Connection:
         """Execute a statement, or several without parameters; return how many rows the last one has changed."""
         return (await self.link.execute(self.sql(statement, parameters), parameters)).rowcount
 
-    def expect_version(self, address: str) -> None:
-        """Raise StoreError for a server that is too old."""
+    def expect_server(self, address: str) -> None:
+        """Raise StoreError for a server that is too old, and for a database that cannot hold every text."""
         info = self.link.info
         if info.server_version < OLDEST_VERSION * 10_000:
             found = info.parameter_status("server_version")
             raise StoreError(f"{address} needs PostgreSQL {OLDEST_VERSION} or later, the server has {found}")
+        if (encoding := info.parameter_status("server_encoding")) != "UTF8":
+            raise StoreError(
+                f"{address} needs a database with the encoding UTF8, this one has {encoding}: create one by CREATE "
+                "DATABASE name TEMPLATE template0 ENCODING 'UTF8'"
+            )
 
     @asynccontextmanager
     async def transaction(self, mode: str = "") -> AsyncIterator[None]:

@@ -62,7 +62,7 @@ async def identify(server: Server) -> str:
 
 
 async def _create(server: Server, connection: Connection) -> None:
-    connection.expect_version(server.address)
+    connection.expect_server(server.address)
     if await connection.fetch_one(_HAS_SCHEMA, (server.schema,)) is None:  # else no right to create one is needed
         await connection.execute("CREATE SCHEMA {schema}")
     for statement in (*STATEMENTS, LEASE):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from gnomon.domain.kernel_health import Role
 from gnomon.errors import NoLogError, StoreError
-from gnomon_postgres import server
+from gnomon_postgres import PostgresStore, server
 from gnomon_postgres.connection_check import check_connection
 from gnomon_postgres.schema.migrations import prepare
 from gnomon_postgres.server import Server
@@ -138,13 +139,17 @@ async def test_a_role_that_only_places_orders_cannot_follow(role: Callable[..., 
         await check(shop, "follower")
 
 
-async def test_a_database_with_another_encoding_is_refused(postgres: PostgresServer, database: str) -> None:
+async def test_a_database_with_another_encoding_is_refused(
+    postgres: PostgresServer, database: str, tmp_path: Path
+) -> None:
     name = f"{database}_latin"
     with psycopg.connect(postgres.dsn(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
         try:
             with pytest.raises(StoreError, match="this one has LATIN1: create one by CREATE DATABASE"):
                 await check(postgres.dsn(name))
+            with pytest.raises(StoreError, match="this one has LATIN1: create one by CREATE DATABASE"):
+                await PostgresStore(postgres.dsn(name), spool=tmp_path / "spool.db").open()
         finally:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
