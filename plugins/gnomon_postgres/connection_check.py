@@ -153,10 +153,11 @@ def _name(server: Server, table: _Table) -> str:
 
 def _remarks(settings: _Settings) -> Iterator[str]:
     """Yield what the settings of the server mean for acknowledged events."""
+    replicas = f"{settings.replicas} replica{'' if settings.replicas == 1 else 's'}"
     if settings.synchronous_standbys:
-        yield f"{settings.replicas} replicas, synchronous: {settings.synchronous_standbys}"
+        yield f"{replicas}, synchronous: {settings.synchronous_standbys}"
     elif settings.replicas:
-        yield f"{settings.replicas} replicas, none synchronous: if one is promoted, acknowledged events may be lost"
+        yield f"{replicas}, none synchronous: if one is promoted, acknowledged events may be lost"
     if 0 < settings.statement_timeout_ms < 1000 * LIST_LIMIT_S:
         yield f"`statement_timeout` is {settings.statement_timeout_ms} ms: the server ends lists that take longer"
     if not settings.flushes:
