@@ -100,7 +100,7 @@ async def _check_log(server: Server, connection: Connection, settings: _Settings
             f"{server.address} cannot be {'followed' if role == 'follower' else 'led'} by the role {settings.role}, "
             f"which lacks rights: {'; '.join(lacking)}"
         )
-    missing = await find_missing(server, connection)
+    missing = await find_missing(server)
     if missing.is_all:
         return "no log yet; the first start creates it"
     if refusal := missing.refusal(server.address):

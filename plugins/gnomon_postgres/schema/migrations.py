@@ -29,7 +29,7 @@ async def prepare(server: Server, *, accepts_loss: bool = False) -> str:
     """
     async with server.writing(WORK_LIMIT_S) as connection, connection.transaction():
         await connection.fetch(_LOCK, (server.schema,))
-        missing = await find_missing(server, connection)
+        missing = await find_missing(server)
         if missing.is_all:
             await _create(server, connection)
         elif refusal := missing.refusal(server.address, accepts=accepts_loss):
@@ -45,12 +45,12 @@ async def prepare(server: Server, *, accepts_loss: bool = False) -> str:
 
 async def identify(server: Server) -> str:
     """Return the unique id of an existing log, for a process that only reads; NoLogError where there is none."""
+    missing = await find_missing(server)
+    if missing.is_all:
+        raise NoLogError(f"{server.address} contains no log: start a kernel with it first")
+    if refusal := missing.refusal(server.address, accepts=True):
+        raise RolledBackError(refusal)
     async with server.reading() as connection:
-        missing = await find_missing(server, connection)
-        if missing.is_all:
-            raise NoLogError(f"{server.address} contains no log: start a kernel with it first")
-        if refusal := missing.refusal(server.address, accepts=True):
-            raise RolledBackError(refusal)
         log_id, layout = (await connection.fetch(_LOG))[0]
     _check_not_newer(server, layout)
     if layout < LAYOUT:

@@ -20,7 +20,7 @@ import msgspec
 
 from gnomon_postgres.schema import log_tables, order_tables, sql_views, view_tables
 from gnomon_postgres.schema.partitions import attachment
-from gnomon_postgres.server import Connection, Server
+from gnomon_postgres.server import SNAPSHOT, Connection, Server
 
 STATEMENTS: Final = (
     *log_tables.STATEMENTS,
@@ -123,8 +123,13 @@ class Missing(msgspec.Struct, frozen=True):
         return f"{gone}; {restore}" + ("" if self.lost else ", or accept the loss: gnomon run --accept-rollback")
 
 
-async def find_missing(server: Server, connection: Connection) -> Missing:
-    """Return what is missing in the schema."""
+async def find_missing(server: Server) -> Missing:
+    """Return what is missing in the schema at one moment: a kernel that leads makes and drops partitions meanwhile."""
+    async with server.reading() as connection, connection.transaction(SNAPSHOT):
+        return await _find_missing(server, connection)
+
+
+async def _find_missing(server: Server, connection: Connection) -> Missing:
     there = await _there(server, connection)
     if not there & {"log", "commits"}:
         return Missing(_MADE, is_all=True)

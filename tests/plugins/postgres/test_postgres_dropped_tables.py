@@ -78,8 +78,8 @@ async def test_what_follows_from_the_log_is_made_again_by_a_start(
             assert "which the next kernel that leads makes again" in await check_connection(open_server, "leader")
         async with make_store() as store:
             assert await content(store) == before, dropped
-        async with server.borrowed() as open_server, open_server.reading() as connection:
-            assert (await find_missing(open_server, connection)).parts == {}, dropped
+        async with server.borrowed() as open_server:
+            assert (await find_missing(open_server)).parts == {}, dropped
 
 
 @pytest.mark.parametrize("how", LOST)
@@ -120,8 +120,8 @@ async def test_a_log_without_jobs_or_checkpoints_is_led_again(
         await append(store, history)
         before = await content(store)  # of a kernel that was killed before a plugin saved a checkpoint
 
-    async with server.borrowed() as open_server, open_server.reading() as connection:
-        assert (await find_missing(open_server, connection)).parts == {}
+    async with server.borrowed() as open_server:
+        assert (await find_missing(open_server)).parts == {}
     async with make_store() as store:
         assert await content(store) == before
 
