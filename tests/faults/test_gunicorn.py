@@ -23,7 +23,7 @@ import aiohttp
 import pytest
 
 import gunicorn_app
-from fault_runs import IS_LONG, rounds
+from fault_runs import IS_LONG, rounds, variants
 from gunicorn_app import EVERY, TOKEN
 from log_checker import LogEvent, check_interval, check_log
 
@@ -231,7 +231,7 @@ async def head_of(session: aiohttp.ClientSession) -> int:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("options", [(), ("--preload",)], ids=["load", "preload"])
+@pytest.mark.parametrize("options", variants((), long=[("--preload",)]))
 async def test_workers_that_are_killed_lose_nothing_and_do_nothing_twice(
     tmp_path: Path, options: tuple[str, ...]
 ) -> None:

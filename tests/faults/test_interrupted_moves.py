@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fault_runs import variants
 from full_disks import fill
 from gnomon.transfer.exporter import export_log
 from gnomon.transfer.importer import import_log
@@ -17,14 +18,14 @@ from log_places import make_database, place_on, server_of
 from moved_logs import SPAN, assert_same, everything_in
 
 
-@pytest.mark.parametrize("kind", ["mongo", "postgres"])
+@pytest.mark.parametrize("kind", variants("postgres", long=["mongo"]))
 async def test_an_import_that_is_killed_with_its_server_goes_on(kind: str, tmp_path: Path) -> None:
     with server_of(kind, tmp_path / "server") as server:
         make_database(server, "moved")
         await move_with_kills(place_on(server, "moved"), tmp_path / "log.jsonl", tmp_path, server)
 
 
-@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz"])
+@pytest.mark.parametrize("suffix", variants(".jsonl.gz", long=[".jsonl"]))
 async def test_an_export_that_has_filled_its_disk_goes_on(
     mounted: Callable[..., Path], tmp_path: Path, suffix: str
 ) -> None:

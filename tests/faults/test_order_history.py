@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import order_issuer
-from fault_runs import rounds, seed
+from fault_runs import rounds, seed, variants
 from gnomon.testing.log_checks import check_store
 from job_model import ModelJob, job_model
 from linearizability import Operation, check_linearizable
@@ -106,7 +106,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.stdin.close()
 
 
-@pytest.fixture(params=["sqlite", "mongo", "postgres"])
+@pytest.fixture(params=variants("sqlite", "postgres", long=["mongo"]))
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Provide the place of a log."""
     if request.param == "sqlite":

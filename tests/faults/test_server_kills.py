@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from append_writer import AppendWriter
-from fault_runs import rounds
+from fault_runs import rounds, variants
 from gnomon.testing.log_checks import check_store
 from log_places import LogServer, make_database, place_on, server_of, store_of
 
@@ -26,7 +26,7 @@ class Setup(NamedTuple):
     driver: str
 
 
-@pytest.fixture(params=["mongo motor", "mongo pymongo", "postgres psycopg"])
+@pytest.fixture(params=variants("mongo motor", "postgres psycopg", long=["mongo pymongo"]))
 def setup(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Setup]:
     kind, driver = request.param.split()
     with server_of(kind, tmp_path / "server") as server:

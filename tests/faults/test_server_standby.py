@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fault_runs import variants
 from gnomon_process import Gnomon
 from log_places import config_section, make_database, place_on, server_of
 
@@ -43,7 +44,7 @@ def start_in(place: str, start: Callable[..., Gnomon], tmp_path: Path) -> Callab
     return begin
 
 
-@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP])
+@pytest.mark.parametrize("ending", variants(signal.SIGKILL, signal.SIGSTOP, long=[signal.SIGTERM]))
 def test_a_standby_leads_when_the_leader_has_ended(start_in: Callable[..., Gnomon], ending: signal.Signals) -> None:
     leader = start_in("first", *RUN)
     leader.wait_for("succeeded", job="tick")

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import pytest
 
 from contest_checks import check_notes
-from fault_runs import IS_LONG, rounds, seed
+from fault_runs import IS_LONG, rounds, seed, variants
 from gnomon.testing.log_checks import check_store
 from log_contest import FAULTS, LEASE_S, PATIENCE, Contender, Contest, contest_of, cut
 from log_places import LogServer, patient, server_of, store_of
@@ -48,7 +48,7 @@ class TakeOver(NamedTuple):
     body_s: float
 
 
-@pytest.fixture(params=["mongo", "postgres"])
+@pytest.fixture(params=variants("postgres", long=["mongo"]))
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LogServer]:
     with server_of(request.param, tmp_path / "server") as server:
         yield server
