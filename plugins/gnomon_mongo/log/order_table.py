@@ -15,7 +15,7 @@ from pymongo.errors import ServerSelectionTimeoutError
 
 from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.orders import Order
-from gnomon.errors import GnomonError, StoreError
+from gnomon.errors import StoreError
 from gnomon_mongo import schema
 from gnomon_mongo.drivers import Document
 from gnomon_mongo.server import Server
@@ -36,11 +36,6 @@ class MongoOrderTable(OrderTable):
 
     async def place(self, order: Order, limit_s: float) -> None:
         body = bytes(order.arguments)
-        if len(body) > self.most_bytes:
-            raise GnomonError(
-                f"the order {order.call!r} has {len(body):,} bytes of arguments, more than the {self.most_bytes:,} "
-                "that pass through MongoDB: split it"
-            )
         fields = {"call": order.call, "arguments": Binary(body), "waits": order.waits, "limit_s": limit_s}
         update = {"$setOnInsert": fields | {"waiting": True}, "$currentDate": {"sent": True, "kept": True}}
         async with self._server.writing() as server:

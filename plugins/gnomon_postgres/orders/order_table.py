@@ -12,7 +12,7 @@ import psycopg
 
 from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.orders import Order
-from gnomon.errors import GnomonError, StoreError
+from gnomon.errors import StoreError
 from gnomon_postgres.server import Server
 from gnomon_shared_log.ports.order_table import ClaimedOrder, OrderState, OrderTable
 
@@ -40,11 +40,6 @@ class PostgresOrderTable(OrderTable):
     async def place(self, order: Order, limit_s: float) -> None:
         """Insert an order that waits, unless it is there."""
         body = bytes(order.arguments)
-        if len(body) > self.most_bytes:
-            raise GnomonError(
-                f"the order {order.call!r} has {len(body):,} bytes of arguments, more than the {self.most_bytes:,} "
-                "that pass through PostgreSQL: split it"
-            )
         await self._write(
             "INSERT INTO {schema}.orders (id, call, arguments, waits, limit_s) VALUES (%s, %s, %s, %s, %s) "
             "ON CONFLICT (id) DO NOTHING",

@@ -16,7 +16,7 @@ import msgspec
 
 from gnomon.domain.kernel_member import KernelMember
 from gnomon.domain.orders import Answer, Order
-from gnomon.errors import NoLeaderError, OrderLostError, StoreError
+from gnomon.errors import GnomonError, NoLeaderError, OrderLostError, StoreError
 from gnomon.ports import OrderChannel
 from gnomon_shared_log.change_feed import ChangeFeed
 from gnomon_shared_log.lease.lease import Lease
@@ -139,6 +139,13 @@ class Submission(Generic[B]):
             self._channel.forget(self._order.id)
 
     async def _place(self) -> None:
+        """Place the order; GnomonError for one that is too large."""
+        size, most = memoryview(self._order.arguments).nbytes, self._table.most_bytes
+        if size > most:
+            raise GnomonError(
+                f"the order {self._order.call!r} has {size:,} bytes of arguments, more than the {most:,} that pass "
+                f"through {self._server.product}: split it"
+            )
         may_be_there = False
         while True:
             try:

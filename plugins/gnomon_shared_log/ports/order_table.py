@@ -53,7 +53,7 @@ class OrderTable(Protocol):
     """The most bytes of the arguments of an order, and of an answer."""
 
     async def place(self, order: Order, limit_s: float) -> None:
-        """Insert an order that waits, unless one with this id is there. GnomonError for one that is too large."""
+        """Insert an order that waits, unless one with this id is there."""
 
     def was_not_sent(self, exc: StoreError) -> bool:
         """Return whether this error of `place` says that nothing has reached the server."""
