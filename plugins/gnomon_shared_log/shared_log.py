@@ -33,7 +33,7 @@ from gnomon_shared_log.lease import takeover
 from gnomon_shared_log.lease.lease import Lease, term_of
 from gnomon_shared_log.log_watch import LogWatch
 from gnomon_shared_log.orders.order_channel import ServerOrderChannel
-from gnomon_shared_log.ports.batch import B
+from gnomon_shared_log.ports.batch import B, EventIdentity
 from gnomon_shared_log.ports.lease_row import CutOff
 from gnomon_shared_log.ports.log_table import LogEnd
 from gnomon_shared_log.ports.server_log import ServerLog
@@ -182,7 +182,7 @@ class SharedLog(Store, Generic[B]):
         await self._spool.belongs_to(log_id, self._log.name)
         settings = self._settings
         writer = SpoolingWriter(self._log, self._lease, self._spool, settings.limits, settings.filing)
-        if (lost := await writer.find_loss()) is not None:
+        if (lost := await self._lost(self._spool.newest)) is not None:
             await self._accept(lost)
         await writer.drain_left()
         writer.begin(await self._complete())
@@ -227,12 +227,17 @@ class SharedLog(Store, Generic[B]):
 
     async def _find_loss(self, log_id: str) -> Loss | None:
         """Return what the database lacks of what it has acknowledged to a kernel of this machine; None for nothing."""
-        newest = NewestMark(self._spool_path).find(log_id)
+        mark = NewestMark(self._spool_path).find(log_id)
+        lost = await self._lost(self._log.codec.decode_identity(mark) if mark is not None else None)
+        return Loss(lost.rollback, self._refusal(lost, self._spool_path)) if lost is not None else None
+
+    async def _lost(self, newest: EventIdentity | None) -> LostEventsError | None:
+        """Return what the database lacks of what it has acknowledged up to this event; None for nothing."""
         try:
             if newest is not None:
-                await self._log.events.check_event(self._log.codec.decode_identity(newest))
-        except LostEventsError as lost:
-            return Loss(lost.rollback, self._refusal(lost, self._spool_path))
+                await self._log.events.check_event(newest)
+        except LostEventsError as exc:
+            return exc
         return None
 
     def _refusal(self, lost: LostEventsError, spool: Path) -> str:

@@ -79,15 +79,6 @@ class SpoolingWriter(Generic[B]):
         self._ends = KeptEnds(server.late_ends, spool)
         self._filer = ViewFiler[B](self._write_views, filing)
 
-    async def find_loss(self) -> LostEventsError | None:
-        """Return what the database lacks of what it has acknowledged to an earlier kernel here; None for nothing."""
-        try:
-            if (newest := self._spool.newest) is not None:
-                await self._server.events.check_event(newest)
-        except LostEventsError as exc:
-            return exc
-        return None
-
     async def drain_left(self) -> None:
         """Write what an earlier kernel left in the spool."""
         if drained := await self._drain_all():
