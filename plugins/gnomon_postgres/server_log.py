@@ -59,5 +59,5 @@ class PostgresLog:
         if self.server.is_connected:
             yield self
             return
-        async with self.server.borrowed() as server:
+        async with self.server.apart() as server:
             yield type(self)(server, self._period)

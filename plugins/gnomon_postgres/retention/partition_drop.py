@@ -40,7 +40,7 @@ LOCK_LIMIT_MS: Final = 100
 LOCK_PAUSE_S, LOCK_ATTEMPTS = 1.0, 600
 """A statement that reads the tables may take ten minutes."""
 MOST_AT_ONCE: Final = 4
-"""Partitions that are dropped in one transaction, while appends wait: about a millisecond for each."""
+"""Partitions that are detached in one transaction, while appends wait: about a millisecond for each."""
 LINES_A_STEP: Final = 20_000
 """Log lines that are deleted in one transaction."""
 _COMMITS: Final[Columns] = (

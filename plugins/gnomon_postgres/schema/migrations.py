@@ -8,14 +8,13 @@ from gnomon.errors import NoLogError, RolledBackError, StoreError
 from gnomon.logs import get_logger
 from gnomon_postgres.schema import partitions
 from gnomon_postgres.schema.log_tables import LAYOUT
-from gnomon_postgres.schema.schema_check import LEASE, STATEMENTS, find_missing, statements
+from gnomon_postgres.schema.schema_check import LEASE, STATEMENTS, find_missing, has_schema, statements
 from gnomon_postgres.server import WORK_LIMIT_S, Connection, Server
 
 log = get_logger("gnomon.postgres")
 
 # A lock of the transaction, so that a pooler cannot lose it. Kernels that start at the same time wait for each other.
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('gnomon ' || %s, 0))"
-_HAS_SCHEMA = "SELECT 1 FROM pg_namespace WHERE nspname = %s"
 # Rows of the log take a third of the time, on the server and in all, that they take with PostgreSQL's own compression.
 _HAS_LZ4 = "SELECT FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY(enumvals)"
 _LOG = "SELECT log_id, layout FROM {schema}.log"
@@ -63,7 +62,7 @@ async def identify(server: Server) -> str:
 
 async def _create(server: Server, connection: Connection) -> None:
     connection.expect_server(server.address)
-    if await connection.fetch_one(_HAS_SCHEMA, (server.schema,)) is None:  # else no right to create one is needed
+    if not await has_schema(server, connection):  # else no right to create one is needed
         await connection.execute("CREATE SCHEMA {schema}")
     for statement in (*STATEMENTS, LEASE):
         await connection.execute(statement)

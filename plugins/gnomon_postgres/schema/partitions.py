@@ -121,7 +121,7 @@ class Partitions:
 async def _expect_partitions(connection: Connection) -> list[Partition]:
     """Return the partitions; Refusal where there are none, as after a TRUNCATE by another program."""
     if not (known := await read_partitions(connection)):
-        raise Refusal("the table `partitions` is empty, which has their bounds: restore a backup of it")
+        raise Refusal("the table `partitions` is empty, which has their bounds: start again, which makes it again")
     return known
 
 

@@ -160,7 +160,12 @@ def statements(missing: Missing) -> Iterator[str]:
         yield f"UPDATE {{schema}}.log SET filed = {log_tables.NOT_FOLDED}"  # noqa: S608 - our own number
 
 
+async def has_schema(server: Server, connection: Connection) -> bool:
+    """Return whether the schema of the log is there."""
+    return await connection.fetch_one(_HAS_SCHEMA, (server.schema,)) is not None
+
+
 async def _there(server: Server, connection: Connection) -> set[str]:
-    if await connection.fetch_one(_HAS_SCHEMA, (server.schema,)) is None:
+    if not await has_schema(server, connection):
         return set()
     return {name for (name,) in await connection.fetch(_THERE, {"schema": server.quoted})}
