@@ -25,13 +25,13 @@ LIMIT_S = 50.0
 """No further pair starts after this time, so that a benchmark ends within a minute."""
 
 
-def arguments(description: str, **sizes: int) -> argparse.Namespace:
+def arguments(description: str, **sizes: int | str) -> argparse.Namespace:
     """Parse the sizes of a benchmark from the command line, and disable logging."""
     logging.disable(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     parser = argparse.ArgumentParser(description=description)
     for name, default in sizes.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
     return parser.parse_args()
 
 

@@ -1,12 +1,15 @@
 """Drop a month of a log in PostgreSQL, and time the appends meanwhile.
 
-python bench/postgres_retention.py [--events 10000000] [--days 30] [--cached 1]
+python bench/postgres_retention.py [--events 10000000] [--days 30] [--cached 1] [--folder PATH]
 
 A day of events is appended, with views. The other days are copies of it that the server makes, in partitions of their
 own: nothing reads them, and the tables have the size of a real month. They are written to the disk, and leave the
 memory, as days that nobody has read for long do: to free the memory of a file takes the system longer than anything
 else here (--cached keeps them in it). Then `prune` deletes all of them while a run is appended every few milliseconds.
 The goal is a second for all partitions, and no append that waits for them noticeably.
+
+A file system that is mounted with `discard` frees blocks only as fast as its device discards them. The report says
+whether it is; --folder measures on another one.
 """
 
 from __future__ import annotations
@@ -103,6 +106,15 @@ def leave_memory(folder: Path) -> None:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
+def discards(folder: Path) -> bool:
+    """Return whether the file system of a folder tells its device of freed blocks at once."""
+    if not Path("/proc/self/mounts").exists():
+        return False
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    above = [mount for mount in mounts if folder.resolve().is_relative_to(mount[1])]
+    return "discard" in max(above, key=lambda mount: len(mount[1]))[3].split(",")
+
+
 async def append_runs(store: PostgresStore, begin: datetime, ended: asyncio.Event, most: int) -> list[float]:
     """Append one run after the other, until `ended`; return how long each took, in ms."""
     times: list[float] = []
@@ -144,8 +156,9 @@ def main() -> None:
     """Start a server, fill a log, measure and report."""
     from postgres_servers import PostgresServer, find_postgres, make_folder  # noqa: PLC0415 - of the tests, as above
 
-    asked = arguments("Retention in PostgreSQL.", events=10_000_000, days=30, cached=0)
-    server = PostgresServer(find_postgres(), make_folder())
+    asked = arguments("Retention in PostgreSQL.", events=10_000_000, days=30, cached=0, folder="")
+    server = PostgresServer(find_postgres(), make_folder(asked.folder))
+    is_discarding = discards(server.folder)
     server.initialize()
     server.start("-c", "fsync=on", "-c", "shared_buffers=128MB", "-c", "max_wal_size=4GB")
     try:
@@ -163,8 +176,9 @@ def main() -> None:
         "Retention in PostgreSQL",
         f"{count:,} runs in {asked.days} partitions are deleted in {spent:.2f} s; an append takes {usual['p50']} ms "
         f"before (p99 {usual['p99']}), and meanwhile {meanwhile['p50']} ms (p99 {meanwhile['p99']}, at most "
-        f"{meanwhile['max']}).",
+        f"{meanwhile['max']}). The file system {'discards' if is_discarding else 'does not discard'} freed blocks.",
         seconds=round(spent, 3),
+        discards=is_discarding,
         before_ms=usual,
         meanwhile_ms=meanwhile,
     )

@@ -32,6 +32,7 @@ from gnomon_postgres.log import event_reads, kept_records
 from gnomon_postgres.order_channel import PostgresOrderChannel
 from gnomon_postgres.orders.pending_orders import PendingOrders
 from gnomon_postgres.retention import retention
+from gnomon_postgres.retention.partition_drop import freeing
 from gnomon_postgres.retention.progress_retention import prune_progress
 from gnomon_postgres.schema import migrations
 from gnomon_postgres.server import LIST_LIMIT_S, SNAPSHOT, Server
@@ -158,9 +159,10 @@ class PostgresStore(SharedLog[WriteBatch]):
         await self._filed_server()
         where, forget = (self._server, self._tables.events.partitions), self._tables.events.forget
         pace = self._pace(writer)
-        pruned = await retention.prune(*where, before, pace, forget, spare)
-        await retention.prune_kernels(*where, await find_deletable(self, before), pace, forget)
-        await retention.prune_jobs(*where, before, pace, forget)
+        async with freeing(self._server) as free:
+            pruned = await retention.prune(*where, before, pace, forget, free, spare)
+            await retention.prune_kernels(*where, await find_deletable(self, before), pace, forget)
+            await retention.prune_jobs(*where, before, pace, forget)
         return pruned
 
     async def prune_progress(self, before: datetime) -> int:

@@ -33,10 +33,10 @@ def other_user() -> str | None:
     return "nobody"
 
 
-def make_folder() -> Path:
+def make_folder(parent: str = "") -> Path:
     """Make a folder that the user of the servers may reach, which cannot be said of pytest's folders."""
     user = other_user()
-    folder = Path(tempfile.mkdtemp(prefix="gnomon-postgres-", dir="/tmp" if user else None))
+    folder = Path(tempfile.mkdtemp(prefix="gnomon-postgres-", dir=parent or ("/tmp" if user else None)))
     if user:
         shutil.chown(folder, user)
     return folder

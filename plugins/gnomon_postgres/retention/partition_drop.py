@@ -10,16 +10,17 @@ events of its runs in other partitions are deleted there.
 
 The locks wait for all statements that read the tables, and other statements wait for the locks. So they are given up
 after LOCK_LIMIT_MS, and the whole transaction is tried again later: appends and readers are not held up for longer.
-The disk takes its time to free large files, so the detached tables are dropped afterwards, without locks on others,
-and some of them at once. `free` also drops those that a killed kernel has left.
+The disk takes its time to free large files, so the detached tables are dropped without locks on others, while the
+next ones are detached.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import uuid4
 
 import psycopg
@@ -95,6 +96,18 @@ _FORGET_PARTITIONS = "DELETE FROM {schema}.partitions WHERE first >= %s AND firs
 _NOTE_BARE = "INSERT INTO {schema}.partitions (first, next, is_bare) VALUES (%s, %s, true)"
 
 
+Free: TypeAlias = Callable[[Collection[str]], None]
+"""Is called with the names of detached tables, which are to be dropped."""
+
+
+class Detached(NamedTuple):
+    """How many runs some partitions had, the position behind them, and their tables, which are to be dropped."""
+
+    runs: int
+    next: int
+    tables: list[str]
+
+
 class Stretch(NamedTuple):
     """Some partitions side by side, from the position `first` to below `next`."""
 
@@ -112,11 +125,11 @@ class Stretch(NamedTuple):
         return self.first <= first < self.next
 
 
-async def drop(server: Server, partitions: Partitions, first: int, before: datetime) -> tuple[int, int] | None:
-    """Detach a partition and those behind it that can be, MOST_AT_ONCE at most; `free` drops their tables.
+async def detach(server: Server, partitions: Partitions, first: int, before: datetime) -> Detached | None:
+    """Detach a partition and those behind it that can be, MOST_AT_ONCE at most.
 
-    Return how many runs they had, and the position behind them; None where the partition cannot be dropped, as long as
-    events are added to it. StoreUnavailableError where its tables are read all the time.
+    Return None where the partition cannot be dropped, as long as events are added to it. StoreUnavailableError where
+    its tables are read all the time.
     """
     async with server.reading() as connection:
         found = await _droppable(connection, first, before)
@@ -129,7 +142,7 @@ async def drop(server: Server, partitions: Partitions, first: int, before: datet
                 async with connection.transaction():
                     await projection.catch_up(connection, partitions)
                     stretch = await _droppable(connection, first, before, len(found.parts))
-                    return (await _drop(connection, stretch), stretch.next) if stretch is not None else None
+                    return await _detach(connection, stretch) if stretch is not None else None
             except psycopg.errors.LockNotAvailable:
                 pass
         await asyncio.sleep(LOCK_PAUSE_S)
@@ -139,19 +152,33 @@ async def drop(server: Server, partitions: Partitions, first: int, before: datet
     )
 
 
-async def free(server: Server) -> None:
-    """Drop the tables that were detached, some of them at once."""
+@asynccontextmanager
+async def freeing(server: Server) -> AsyncIterator[Free]:
+    """Drop tables beside the block: those that it names, and those that a killed kernel has left.
+
+    All of them are gone at its end.
+    """
     async with server.apart() as other:
-        async with other.reading() as connection:
-            names = [name for (name,) in await connection.fetch(_DETACHED, (server.quoted,))]
-        for result in await asyncio.gather(*(_free(other, name) for name in names), return_exceptions=True):
-            if isinstance(result, BaseException):
-                raise result
+        tasks = [asyncio.ensure_future(_free_left(other))]
+        try:
+            yield lambda names: tasks.append(asyncio.ensure_future(_free(other, names)))
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _free(server: Server, name: str) -> None:
-    async with server.writing(WORK_LIMIT_S) as connection:
-        await connection.execute(f"DROP TABLE IF EXISTS {{schema}}.{name}")
+async def _free_left(server: Server) -> None:
+    async with server.reading() as connection:
+        names = [name for (name,) in await connection.fetch(_DETACHED, (server.quoted,))]
+    await _free(server, names)
+
+
+async def _free(server: Server, names: Collection[str]) -> None:
+    for name in names:
+        async with server.writing(WORK_LIMIT_S) as connection:
+            await connection.execute(f"DROP TABLE IF EXISTS {{schema}}.{name}")
 
 
 async def _droppable(connection: Connection, first: int, before: datetime, most: int = MOST_AT_ONCE) -> Stretch | None:
@@ -174,7 +201,7 @@ async def _delete_lines(server: Server, stretch: Stretch, before: datetime) -> N
                 return
 
 
-async def _drop(connection: Connection, stretch: Stretch) -> int:
+async def _detach(connection: Connection, stretch: Stretch) -> Detached:
     await _forget_outside(connection, stretch)
     rows = await _surviving(connection, stretch)
     bare = await connection.fetch(_BARE_BESIDE, (stretch.first, stretch.next))
@@ -183,11 +210,11 @@ async def _drop(connection: Connection, stretch: Stretch) -> int:
     await copy(connection, "commits_copy", _COMMITS, rows)
     for one, _ in bare:
         await connection.execute(_COPY_BARE.format(bare=one))
-    await _replace(connection, stretch, bare)
+    tables = await _replace(connection, stretch, bare)
     ((total,),) = await connection.fetch(_TOTAL, stretch.bounds)
     await connection.execute(_SUBTRACT, stretch.bounds)
     await connection.execute(_NOT_COUNTED, stretch.bounds)
-    return int(total)
+    return Detached(int(total), stretch.next, tables)
 
 
 async def _forget_outside(connection: Connection, stretch: Stretch) -> None:
@@ -239,8 +266,8 @@ async def _forget_acts(connection: Connection, stretch: Stretch, rows: Collectio
     await connection.execute(_NOT_LASTING, {**stretch.bounds, "rows": [row[0] for row in rows]})
 
 
-async def _replace(connection: Connection, stretch: Stretch, bare: Collection[Row]) -> None:
-    """Put the copy in the place of the partitions, and of the bare ones beside them."""
+async def _replace(connection: Connection, stretch: Stretch, bare: Collection[Row]) -> list[str]:
+    """Put the copy in the place of the partitions, and of the bare ones beside them; return the names that they get."""
     await connection.execute(f"SET LOCAL lock_timeout = {LOCK_LIMIT_MS}")
     # The log comes last, so that appends wait the shortest time.
     detached = [(parent, part) for parent in ("ended", "commits") for part in stretch.parts]
@@ -252,3 +279,4 @@ async def _replace(connection: Connection, stretch: Stretch, bare: Collection[Ro
     await connection.execute(_ATTACH.format(first=begin, next=end))
     await connection.execute(_FORGET_PARTITIONS, (begin, end))
     await connection.execute(_NOTE_BARE, (begin, end))
+    return [f"detached_{parent}_{part}_{token}" for parent, part in detached]

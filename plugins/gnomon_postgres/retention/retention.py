@@ -60,6 +60,7 @@ async def prune(
     before: datetime,
     pace: Pace,
     forgotten: Forgotten,
+    free: partition_drop.Free,
     spare: timedelta = timedelta(0),
 ) -> int:
     """Delete runs that ended before that moment, with their events, log lines and acts; return how many.
@@ -71,19 +72,19 @@ async def prune(
     pruned = following = 0
     for span in spans:
         if span.first < following:
-            continue  # it was dropped with the one before
-        dropped = None
+            continue  # it was detached with the one before
+        detached = None
         if span.latest_end < before:
-            dropped = await partition_drop.drop(server, partitions, span.first, before)
+            detached = await partition_drop.detach(server, partitions, span.first, before)
         elif span.latest_end < before + spare:
             continue
-        if dropped is None:
+        if detached is None:
             pruned += await _prune_rows(server, partitions, span, before, pace, forgotten)
         else:
-            number, following = dropped
-            pruned += number
+            free(detached.tables)
+            pruned += detached.runs
+            following = detached.next
             forgotten(None)
-    await partition_drop.free(server)
     return pruned
 
 

@@ -177,15 +177,15 @@ async def test_a_partition_that_is_being_read_is_dropped_later(
     monkeypatch.setattr(partition_drop, "LOCK_PAUSE_S", 0.01)
     with psycopg.connect(dsn) as reader:
         reader.execute("SELECT count(*) FROM gnomon.ended")
-        drop = partition_drop.drop(store._server, store._tables.events.partitions, 1, NOON + MINUTE)
-        dropping = asyncio.ensure_future(drop)
+        detach = partition_drop.detach(store._server, store._tables.events.partitions, 1, NOON + MINUTE)
+        detaching = asyncio.ensure_future(detach)
         for number in range(1, 9):  # appends are not held up for long
             await append(store, succeeded("beside", NOON + number * MINUTE))
-        assert not dropping.done()
+        assert not detaching.done()
 
-    dropped = await dropping
-    assert dropped is not None
-    assert dropped[0] > 15
+    gone = await detaching
+    assert gone is not None
+    assert gone.runs > 15
 
 
 async def test_a_list_whose_partition_is_dropped_meanwhile_is_read_again(
@@ -198,7 +198,7 @@ async def test_a_list_whose_partition_is_dropped_meanwhile_is_read_again(
         extent = await list_counts.measure(connection, query)
         measured.append(extent.total)
         if len(measured) == 1:
-            await partition_drop.drop(store._server, store._tables.events.partitions, 1, NOON + MINUTE)
+            await partition_drop.detach(store._server, store._tables.events.partitions, 1, NOON + MINUTE)
         return extent
 
     monkeypatch.setattr(queries, "measure", measure)
