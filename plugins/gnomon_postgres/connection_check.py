@@ -169,13 +169,12 @@ def _remarks(settings: _Settings) -> Iterator[str]:
 async def _pooler(server: Server) -> list[str]:
     """Return what follows from a pooler between this process and the server, if there is one.
 
-    A pooler gives a client another key than the server's process. In transaction mode it lends the
-    server's process to one client after the other.
+    In transaction mode it lends a process of the server to one client after the other.
     """
     async with server.reading() as one, server.reading() as other:
-        first = await _process(one)
-        if first == one.link.pgconn.backend_pid:
+        if await one.link.is_direct():
             return []
+        first = await _process(one)
         async with other.transaction():
             is_lent = await _process(other) == first or await _process(one) != first
     if not is_lent:

@@ -4,17 +4,19 @@
         rows = await connection.fetch("SELECT first, events FROM {schema}.commits WHERE last > %s", (after,))
 
 Each statement outside `connection.transaction()` is its own transaction. Nothing is kept in a session, so a pooler
-may give each transaction another one: no prepared statements, no SET without LOCAL, no lock that outlives a
-transaction. A statement names its tables with `{schema}`, which stands for the quoted name of the schema.
+may give each transaction another one: no SET without LOCAL, no lock that outlives a transaction, and statements are
+prepared only where there is no pooler. A statement names its tables with `{schema}`, which stands for the quoted name
+of the schema.
 """
 
 from __future__ import annotations
 
 import asyncio
 import select
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import psycopg
 from psycopg import waiting
@@ -47,8 +49,22 @@ _WAIT_INTERVAL_S = 0.1
 class _Link(psycopg.AsyncConnection[Row]):
     """A connection that is given up when its task is cancelled: the driver would wait up to 10 s for the server."""
 
+    _is_direct: bool | None = None
+
+    @classmethod
+    async def open(cls, dsn: str) -> Self:
+        return await cls.connect(dsn, autocommit=True, prepare_threshold=None)
+
     async def wait(self, gen: Any, interval: float = _WAIT_INTERVAL_S, *args: Any, **kwargs: Any) -> Any:
         return await waiting.wait_async(gen, self.pgconn.socket, interval, *args, **kwargs)
+
+    async def is_direct(self) -> bool:
+        """Return whether the session is ours alone: a pooler gives a client another key than the server's process."""
+        if self._is_direct is None:
+            row = await (await self.execute("SELECT pg_backend_pid()")).fetchone()
+            self._is_direct = row == (self.info.backend_pid,)
+            self.prepare_threshold = sys.maxsize if self._is_direct else None  # what is asked for, and nothing else
+        return self._is_direct
 
 
 class Connection:
@@ -64,9 +80,16 @@ class Connection:
         cursor = await self.link.execute(self.sql(statement, parameters), parameters, binary=True)
         return await cursor.fetchall()
 
-    async def fetch_one(self, statement: str, parameters: Parameters | None = None) -> Row | None:
-        """Execute a statement that returns rows, and return the first one, or None."""
-        cursor = await self.link.execute(self.sql(statement, parameters), parameters, binary=True)
+    async def fetch_one(
+        self, statement: str, parameters: Parameters | None = None, *, prepare: bool = False
+    ) -> Row | None:
+        """Execute a statement that returns rows, and return the first one, or None.
+
+        With `prepare` the server plans it once for the connection, unless that leads through a pooler. The driver sends
+        numbers in the smallest type that holds them, and statements of other types are other statements: use Int8.
+        """
+        prepare = prepare and await self.link.is_direct()
+        cursor = await self.link.execute(self.sql(statement, parameters), parameters, prepare=prepare, binary=True)
         return await cursor.fetchone()
 
     async def execute(self, statement: str, parameters: Parameters | None = None) -> int:
@@ -124,7 +147,7 @@ class _Pool:
     @asynccontextmanager
     async def lent(self) -> AsyncIterator[_Link]:
         async with self._places:
-            link = self._take() or await _Link.connect(self._dsn, autocommit=True, prepare_threshold=None)
+            link = self._take() or await _Link.open(self._dsn)
             try:
                 yield link
             except psycopg.errors.ReadOnlySqlTransaction:  # of a standby: another server may be the primary by now

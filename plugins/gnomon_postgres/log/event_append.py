@@ -17,6 +17,7 @@ from typing import Final, NoReturn
 
 import msgspec
 import psycopg
+from psycopg.types.numeric import Int8
 
 from gnomon.domain import codec
 from gnomon.domain.events import Event
@@ -169,15 +170,12 @@ class EventAppend:
         """
         before = self._row or NewestRow()
         statement = _statement(len(rows), is_first=not before.last)
-        values = {f"v{number}": value for number, value in enumerate(chain.from_iterable(rows))} | {
-            "owner": term.owner,
-            "epoch": term.epoch,
-            "before": before.first,
-            "before_last": before.last,
-            "identity": before.identity,
-        }
+        values: dict[str, object] = {f"v{number}": value for number, value in enumerate(chain.from_iterable(rows))}
+        values |= {"owner": term.owner, "epoch": term.epoch, "before": before.first, "before_last": before.last}
+        values |= {"identity": before.identity}
+        values = {name: Int8(value) if isinstance(value, int) else value for name, value in values.items()}
         try:
-            found = await connection.fetch_one(statement, values)
+            found = await connection.fetch_one(statement, values, prepare=True)
         except psycopg.errors.UniqueViolation as exc:
             raise _EarlierAttempt from exc
         except psycopg.errors.CheckViolation:  # there is no partition for the rows

@@ -57,6 +57,12 @@ def append(server: Server, lease: PostgresLeaseTable) -> EventAppend:
     return EventAppend(server, lease)
 
 
+async def prepared(server: Server) -> list[str]:
+    """Return the statements that the server has prepared for the session of appends, if that is ours alone."""
+    async with server.writing() as connection:
+        return [text for (text,) in await connection.fetch("SELECT statement FROM pg_prepared_statements")]
+
+
 async def read(server: Server) -> Sequence[Event]:
     async with server.reading() as connection:
         return await event_reads.read(connection, 0, 100_000)
@@ -271,3 +277,26 @@ async def test_positions_and_times_at_the_limits_of_smaller_numbers_are_found(ds
         assert await store.read(2**31 - 2) == []
         for moment in (EPOCH, EPOCH + timedelta(microseconds=2**15 - 1), EPOCH + timedelta(microseconds=2**31 - 1)):
             assert await store.job_events("sync", EPOCH, moment) == []
+
+
+async def test_an_append_is_planned_once_for_a_connection_whatever_its_positions(
+    server: Server, append: EventAppend
+) -> None:
+    for after in (0, 3, 32_766):  # below and above the largest number of two bytes
+        await append.end_at(after, TERM)
+        await append.append(runs(1, after), TERM)
+
+    first, later = await prepared(server)
+    assert "NOT EXISTS" in first
+    assert "NOT EXISTS" not in later
+
+
+async def test_nothing_is_prepared_in_a_session_that_a_pooler_lends(pooled_dsn: str, lease: PostgresLeaseTable) -> None:
+    server = Server(pooled_dsn, 'a schema; with "odd" name, 100 %s', timeout=30.0)
+    await server.connect()
+    append = EventAppend(server, lease)
+    for after in (0, 3):
+        await append.append(runs(1, after), TERM)
+
+    assert await prepared(server) == []
+    await server.close()
