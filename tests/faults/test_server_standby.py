@@ -23,7 +23,7 @@ RUN = ("run", "--log-format", "json", "--standby")
 FOLLOWS = "following the kernel that leads"
 
 
-@pytest.fixture(params=["mongo", "postgres"])
+@pytest.fixture(params=variants("postgres", long=["mongo"]))
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     with server_of(request.param, tmp_path / "server") as server:
         make_database(server, "standbys")

@@ -108,3 +108,18 @@ def test_nothing_uses_the_default_executor_of_a_loop() -> None:
     assert [
         path.name for path in sources if calls.search(path.read_text(encoding="utf-8")) and path.stem != "threads"
     ] == []
+
+
+def test_tox_runs_every_long_form() -> None:
+    elsewhere = {"tests/bench/test_benchmarks.py"}
+    users = {
+        path.relative_to(ROOT).as_posix()
+        for path in ROOT.glob("tests/*/**/*.py")
+        if re.search("^from fault_runs import", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+
+    run = text("tox.ini").partition("[testenv:faults]")[2].partition("{posargs:")[2].partition("}")[0].split()
+    places = [place for place in run if place != "\\"]
+
+    assert {path for path in users if not any(f"{path}/".startswith(f"{place}/") for place in places)} == elsewhere
+    assert all(any(f"{path}/".startswith(f"{place}/") for path in users) for place in places)

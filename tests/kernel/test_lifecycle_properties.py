@@ -17,6 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from fault_runs import rounds
 from gnomon import Cancelled, Duration, Event, Execution, Job, Kernel, Retry, Scheduled, current
 from gnomon.analysis.audit import audit
 from gnomon.domain.execution import fold
@@ -479,8 +480,8 @@ async def live(first: list[tuple[str, Schedule | None, dict[str, Any]]], moves: 
         await world.stop()
 
 
-@pytest.mark.timeout(400)  # it takes 20 s, but minutes where it has found something and looks for the shortest life
-@settings(max_examples=400)
+@pytest.mark.timeout(400)  # it takes seconds, but minutes where it has found something and looks for the shortest life
+@settings(max_examples=rounds(short=100, long=400))
 @given(
     st.lists(st.tuples(job_ids, schedules, policies), min_size=1, max_size=2),
     st.lists(operations, min_size=5, max_size=15),

@@ -19,6 +19,7 @@ from mongomock_motor import AsyncMongoMockClient
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
 
+from fault_runs import variants
 from gnomon.errors import StoreError
 from gnomon_mongo import MongoStore
 from gnomon_mongo.drivers import Client, Driver, DriverName
@@ -60,8 +61,9 @@ def server_uri(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     server.clean_up()
 
 
-@pytest.fixture(params=["motor", "pymongo"])
+@pytest.fixture(params=variants("motor", long=["pymongo"]))
 def driver(request: pytest.FixtureRequest) -> Driver:
+    """Provide the driver that is the default, and both in the long form: what they do differently has tests of both."""
     name: DriverName = request.param
     return Driver(name)
 

@@ -1,4 +1,4 @@
-"""The contract of stores, on a real wire server and both drivers, and what mongomock can of it."""
+"""The contract of stores, on a real wire server, and what mongomock can of it."""
 
 from __future__ import annotations
 
