@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -11,7 +10,9 @@ from typing import Any
 
 import pytest
 
-IF_LONG = pytest.mark.skipif(os.environ.get("GNOMON_TEST_FAULTS") != "long", reason="takes a minute")
+from fault_runs import IS_LONG
+
+IF_LONG = pytest.mark.skipif(not IS_LONG, reason="takes a minute")
 JOBS = """
 import asyncio
 import time
