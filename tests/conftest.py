@@ -1,6 +1,7 @@
 import importlib
 import signal
 from collections.abc import Generator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -25,16 +26,25 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep the dashboard's tests in one process, which sums up the coverage of its pages, and share out all others."""
+    """Share out tests one by one, except where one process saves or sums up what several would each make again.
+
+    The tests of the dashboard sum up the coverage of its pages; fixtures of a file may be environments and workers.
+    """
     # pytest-xdist 3.8 has marks for groups, which pytest 9.2 ignores: the id of a test is read-only since then.
     loadscope = importlib.import_module("xdist.scheduler.loadscope")
 
-    class DashboardInOneProcess(loadscope.LoadScopeScheduling):  # type: ignore[name-defined,misc]
-        def _split_scope(self, nodeid: str) -> str:
-            folder = "tests/plugins/dashboard/"
-            return folder if nodeid.startswith(folder) else nodeid
+    @cache
+    def has_fixtures_of_its_own(path: str) -> bool:
+        return '(scope="module"' in (config.rootpath / path).read_text(encoding="utf-8")
 
-    return DashboardInOneProcess(config, log)
+    class SharedInOneProcess(loadscope.LoadScopeScheduling):  # type: ignore[name-defined,misc]
+        def _split_scope(self, nodeid: str) -> str:
+            folder, path = "tests/plugins/dashboard/", nodeid.partition("::")[0]
+            if nodeid.startswith(folder):
+                return folder
+            return path if has_fixtures_of_its_own(path) else nodeid
+
+    return SharedInOneProcess(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

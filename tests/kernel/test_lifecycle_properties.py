@@ -480,6 +480,7 @@ async def live(first: list[tuple[str, Schedule | None, dict[str, Any]]], moves: 
         await world.stop()
 
 
+@pytest.mark.any_python
 @pytest.mark.timeout(400)  # it takes seconds, but minutes where it has found something and looks for the shortest life
 @settings(max_examples=rounds(short=100, long=400))
 @given(

@@ -14,6 +14,7 @@ from gnomon.testing import VirtualClock
 JOBS = rounds(short=10_000, long=50_000)
 
 
+@pytest.mark.any_python
 @pytest.mark.timeout(200)  # the long form takes 6 s on a machine that does nothing else
 async def test_of_thousands_of_jobs_due_at_one_instant_all_run_once_and_none_is_missed(
     monkeypatch: pytest.MonkeyPatch,

@@ -17,7 +17,7 @@ from gnomon_sqlite import SqliteStore
 from gnomon_sqlite.views.projection_writer import FLUSH_BYTES
 
 RUNS = 40
-VALUES = [[n, {"row": n}] for n in range(15_000)]
+VALUES = [[n, {"row": n}] for n in range(6_000)]
 
 
 def run(number: int) -> list[Event]:
