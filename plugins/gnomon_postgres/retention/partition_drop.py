@@ -1,10 +1,10 @@
 """Drops partitions whose runs have all ended long ago, in the time of a few statements, whatever their size.
 
 What must survive is found by small indexes, not by reading the partition: facts about jobs and kernels by `lasting`,
-and runs that began in it and ended later, or are not over, by their `began`. The rows of the log that have such events
-are copied without the others, and the copy takes the place of the partition. If the one before or after it has been
-replaced like that, too, the copy takes their places, so that bare ones do not become many. In the other direction,
-events of its runs in other partitions are deleted there.
+runs that began in it and ended later, or are not over, by their `began`, and late events of runs that ended before it
+and stay by their `last`. The rows of the log that have such events are copied without the others, and the copy takes
+the place of the partition. If the one before or after it has been replaced like that, too, the copy takes their places,
+so that bare ones do not become many. In the other direction, events of its runs in other partitions are deleted there.
 
     forget events elsewhere ──► copy what survives ──► lock both tables ──► detach, attach the copy ──► commit ──► free
 
@@ -65,7 +65,8 @@ _BARE_BESIDE = "SELECT first, next FROM {schema}.partitions WHERE is_bare AND (n
 _REACHING_OUT = f"""SELECT last FROM {{schema}}.ended WHERE is_split AND {_RUNS_HERE}
     UNION SELECT last FROM {{schema}}.ended WHERE last <> final AND {_RUNS_HERE}"""  # noqa: S608 - our own names
 _REACHING_IN = """SELECT last FROM {schema}.live WHERE began < %(reach)s
-    UNION ALL SELECT last FROM {schema}.ended WHERE is_split AND began < %(reach)s AND final >= %(next)s"""
+    UNION ALL SELECT last FROM {schema}.ended WHERE is_split AND began < %(reach)s AND final >= %(next)s
+    UNION ALL SELECT last FROM {schema}.ended WHERE last <> final AND last >= %(first)s AND final < %(first)s"""
 _SURVIVING = f"""SELECT {event_reads.COLUMNS}, identity FROM {{schema}}.commits
     WHERE {_ROWS_HERE} AND first IN (SELECT first FROM {{schema}}.lasting UNION ALL SELECT unnest(%(rows)s::bigint[]))
     ORDER BY first"""  # noqa: S608 - our own names
@@ -226,7 +227,7 @@ async def _forget_outside(connection: Connection, stretch: Stretch) -> None:
 
 async def _surviving(connection: Connection, stretch: Stretch) -> list[Row]:
     """Return the rows with the events that survive, and no others."""
-    bounds = {"reach": stretch.next + REACH, "next": stretch.next}
+    bounds = {**stretch.bounds, "reach": stretch.next + REACH}
     lasts = [last for (last,) in await connection.fetch(_REACHING_IN, bounds)]
     places = [place for chain in (await event_reads.chains(connection, lasts)).values() for place in chain]
     kept = {position for position, row in places if stretch.has(row)}
