@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from gnomon_process import Gnomon
+from log_places import server_of
+from postgres_servers import PostgresServer
 
 
 @pytest.fixture
@@ -25,6 +27,14 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Gnomon]]:
     yield start_one
     for one in started:
         one.close()
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[PostgresServer]:
+    """Provide a PostgreSQL server of the test's own, to be killed at will."""
+    with server_of("postgres", tmp_path) as server:
+        assert isinstance(server, PostgresServer)
+        yield server
 
 
 @pytest.fixture

@@ -138,6 +138,7 @@ async def detach(server: Server, partitions: Partitions, first: int, before: dat
         return None
     await _delete_lines(server, found, before)
     for _ in range(LOCK_ATTEMPTS):
+        await projection.repair(server, partitions)  # what the transaction files is lost where it is given up
         async with server.writing(WORK_LIMIT_S) as connection:
             try:
                 async with connection.transaction():

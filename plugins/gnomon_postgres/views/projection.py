@@ -22,8 +22,6 @@ from gnomon_shared_log.errors import LostEventsError
 
 log = get_logger("gnomon.postgres")
 
-log = get_logger("gnomon.postgres")
-
 PAGE: Final = 2_000
 """Events that are folded at a time."""
 REBUILD_LIMIT_S: Final = 86_400.0
@@ -76,7 +74,7 @@ async def end_earlier_writers(server: Server) -> None:
 
 
 async def repair(server: Server, partitions: Partitions) -> int:
-    """File the views that an earlier kernel did not; return the number of events that were folded."""
+    """File the views that are not filed, a page in each transaction; return the number of events that were folded."""
     folded = 0
     while True:
         await partitions.keep_ahead(server)

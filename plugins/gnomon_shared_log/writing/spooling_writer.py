@@ -151,7 +151,11 @@ class SpoolingWriter(Generic[B]):
     @property
     def waiting(self) -> str:
         """What waits, as a phrase for messages."""
-        return f"{self._spool.events} events wait in the spool {self._spool.path}"
+        events, entries = self._spool.events, self._spool.entries
+        what = (
+            f"{events} events wait" if events or not entries else f"{entries} writes of log lines or checkpoints wait"
+        )
+        return f"{what} in the spool {self._spool.path}"
 
     @property
     def is_healthy(self) -> bool:

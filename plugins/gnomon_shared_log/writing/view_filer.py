@@ -9,12 +9,13 @@ again at the next start, from the position `first` that every append names (`Bat
 wait for everything that was added before they asked (`flush`), and those in processes that follow do so as well; other
 programs see a view one group later than its events. Several views of one run in a group are written once. Where groups
 are expensive, the filer rests between them, so that they become larger; nobody waits for that. What a server that is
-down does not take is retried.
+down does not take is retried, and what is added meanwhile makes further groups, each of which can be written in time.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Generic, NamedTuple
@@ -39,7 +40,7 @@ class FilingPace(NamedTuple):
     """How large groups become.
 
     `rest_s` is the time between two groups that nobody waits for, in seconds. An append waits while the views of more
-    than `most_waiting` events are not filed.
+    than `most_waiting` events are not filed, and no group has more, except for one append that does.
     """
 
     rest_s: float = 0.0
@@ -65,7 +66,7 @@ class ViewFiler(Generic[B]):
         self._write = write
         self.pace = pace or FilingPace()
         self._filing: Group[B] | None = None
-        self._next: Group[B] | None = None
+        self._next: deque[Group[B]] = deque()
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -76,7 +77,11 @@ class ViewFiler(Generic[B]):
     @property
     def first(self) -> int | None:
         """The position of the first event whose view may not be filed; None if all are."""
-        return next((group.first for group in (self._filing, self._next) if group is not None), None)
+        return next((group.first for group in self._groups()), None)
+
+    def _groups(self) -> list[Group[B]]:
+        """Return the groups that are not filed, the oldest first."""
+        return [*(() if self._filing is None else (self._filing,)), *self._next]
 
     @property
     def waiting(self) -> int:
@@ -88,11 +93,11 @@ class ViewFiler(Generic[B]):
         if self._is_stopped or batch.has_only_events:
             return
         group = Group(batch.without_events(), batch.first, batch.event_count)
-        if self._next is None:
-            self._next = group
+        if self._next and self._next[-1].events + group.events <= self.pace.most_waiting:
+            self._next[-1].views.add(group.views)
+            self._next[-1].events += group.events
         else:
-            self._next.views.add(group.views)
-            self._next.events += group.events
+            self._next.append(group)
         self._added += group.events
         self._wake.set()
 
@@ -116,8 +121,8 @@ class ViewFiler(Generic[B]):
 
     def execution(self, execution_id: str) -> Execution | None:
         """Return the newest view of an execution that is not filed."""
-        for group in (self._next, self._filing):
-            if group is not None and (view := group.views.execution(execution_id)) is not None:
+        for group in reversed(self._groups()):
+            if (view := group.views.execution(execution_id)) is not None:
                 return view
         return None
 
@@ -151,10 +156,10 @@ class ViewFiler(Generic[B]):
         backoff = Backoff(FIRST_PAUSE_S, LONGEST_PAUSE_S, jitter=0.5)
         while not self._is_stopped:
             if self._filing is None:
-                if self._next is None:
+                if not self._next:
                     self._wake.clear()
                     await self._wake.wait()
-                self._filing, self._next = self._next, None
+                self._filing = self._next.popleft() if self._next else None
             if self._filing is not None:
                 await self._file(self._filing, backoff)
                 await self._rest()

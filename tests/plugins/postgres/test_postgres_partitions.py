@@ -40,6 +40,7 @@ from gnomon_postgres.schema import migrations, partitions
 from gnomon_postgres.schema.partitions import Partitions, read_partitions
 from gnomon_postgres.server import Connection, Server
 from gnomon_postgres.store import PostgresStore
+from servers import eventually
 
 MINUTE = timedelta(minutes=1)
 
@@ -191,6 +192,27 @@ async def test_a_partition_that_is_being_read_is_dropped_later(
     gone = await detaching
     assert gone is not None
     assert gone.runs > 15
+
+
+async def test_views_are_filed_while_a_partition_waits_to_be_dropped(
+    store: PostgresStore, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await append(store, *(succeeded("sync", NOON + n * SECOND) for n in range(100)))
+    monkeypatch.setattr(partition_drop, "LOCK_PAUSE_S", 0.01)
+
+    async def refuse(_views: object) -> None:
+        raise StoreUnavailableError("the server is too slow for a group of views")
+
+    monkeypatch.setattr(store._writer._filer, "_write", refuse)  # type: ignore[union-attr]
+    await append(store, *(succeeded("beside", NOON + n * SECOND) for n in range(100)))
+    with psycopg.connect(dsn) as reader, psycopg.connect(dsn, autocommit=True) as observer:
+        reader.execute("SELECT count(*) FROM gnomon.ended")
+        detach = partition_drop.detach(store._server, store._tables.events.partitions, 1, NOON + MINUTE)
+        detaching = asyncio.ensure_future(detach)
+        await eventually(lambda: observer.execute("SELECT filed FROM gnomon.log").fetchone() == (600,))
+        assert not detaching.done()
+
+    assert await detaching is not None
 
 
 async def test_a_list_whose_partition_is_dropped_meanwhile_is_read_again(

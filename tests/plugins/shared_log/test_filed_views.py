@@ -247,6 +247,32 @@ async def test_a_filer_does_not_rest_while_an_append_waits_for_it(
     assert written == [[1], [2, 3]]
 
 
+async def test_what_was_added_in_an_outage_is_filed_in_groups_of_limited_size() -> None:
+    written: list[list[int]] = []
+    is_down = True
+
+    async def write(views: Views) -> None:
+        if is_down:
+            raise StoreUnavailableError("down")
+        written.append(views.positions)
+
+    filer = ViewFiler[Any](write, FilingPace(most_waiting=3))
+    task = asyncio.create_task(filer.run())
+    filer.add(Views(1))
+    await eventually(lambda: filer.problem)
+    for views in (Views(2, 3), Views(4), Views(5), Views(6, 7, 8, 9), Views(10)):
+        filer.add(views)
+        await filer.room()  # nothing waits for a server that is down
+    assert (filer.first, filer.waiting) == (1, 10)
+
+    is_down = False
+    await eventually(lambda: filer.problem is None)
+    await filer.flush()
+    assert written == [[1], [2, 3, 4], [5], [6, 7, 8, 9], [10]]
+    assert (filer.first, filer.waiting) == (None, 0)
+    task.cancel()
+
+
 async def test_a_filer_that_rests_stops_at_once(filer: ViewFiler[Any], written: list[list[int]]) -> None:
     filer.add(Views(1))
     await eventually(lambda: written)

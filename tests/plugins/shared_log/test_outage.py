@@ -99,7 +99,11 @@ async def test_in_an_outage_reads_tell_what_is_known_or_that_they_cannot(
 ) -> None:
     known, spooled = run(1, 0), run(2, 3)
     await keep(store, known)
+    await store.jobs()  # waits until the views are written
     server.kill()
+    await store.append_log(known[0].stream, [LogLine(1, NOON, "info", "in the outage")])
+    with pytest.raises(StoreUnavailableError, match="1 writes of log lines or checkpoints wait in the spool"):
+        await store.jobs()
     await keep(store, spooled)
     await store.save_checkpoint("stats", Checkpoint(6, b"view"))
 
