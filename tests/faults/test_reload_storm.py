@@ -56,7 +56,7 @@ def test_no_fire_is_lost_or_doubled_in_a_storm_of_reloads(start: Callable[..., A
     kernel = start("run", "--log-format", "json")
     kernel.wait_for("next fire")
 
-    for number in range(rounds(short=20, long=500)):
+    for number in range(rounds(short=10, long=500)):
         file.write_text(config(chance))
         if number % 5 == 4:
             file.write_text(config(chance) + 'evry = "1s"\n')
