@@ -114,11 +114,11 @@ class Connection:
 
         The server ends a transaction that waits for its next statement for longer than the limit: its locks would keep
         others from leading while this process is stopped, or cut off. Other limits are those of the caller, not those
-        that a service has set for the role.
+        that a service has set for the role; and NULL in an array is read as such, whatever `array_nulls` says there.
         """
         await self.link.execute(
             f"BEGIN {mode}; SET LOCAL idle_in_transaction_session_timeout = {self._idle_limit_ms}; "
-            "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0"
+            "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SET LOCAL array_nulls = on"
         )
         try:
             yield

@@ -35,6 +35,7 @@ UNUSUAL = {
     "IntervalStyle": "sql_standard",
     "extra_float_digits": "-15",
     "default_transaction_isolation": "serializable",
+    "array_nulls": "off",
 }
 """What a role or a database may have as its settings."""
 
