@@ -97,6 +97,7 @@ class PostgresStore(SharedLog[WriteBatch]):
     async def _prepare(self) -> None:
         self.rollback = None
         await projection.end_earlier_writers(self._server)
+        await migrations.complete(self._server, accepts_loss=self.accept_rollback)
         try:
             await projection.expect_events(self._server)
         except LostEventsError as exc:

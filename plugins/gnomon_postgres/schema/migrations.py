@@ -8,7 +8,7 @@ from gnomon.errors import NoLogError, RolledBackError, StoreError
 from gnomon.logs import get_logger
 from gnomon_postgres.schema import partitions
 from gnomon_postgres.schema.log_tables import LAYOUT
-from gnomon_postgres.schema.schema_check import LEASE, STATEMENTS, find_missing, has_schema, statements
+from gnomon_postgres.schema.schema_check import LEASE, STATEMENTS, Missing, find_missing, has_schema, statements
 from gnomon_postgres.server import WORK_LIMIT_S, Connection, Server
 
 log = get_logger("gnomon.postgres")
@@ -21,10 +21,11 @@ _LOG = "SELECT log_id, layout FROM {schema}.log"
 
 
 async def prepare(server: Server, *, accepts_loss: bool = False) -> str:
-    """Create or migrate the log, for a kernel that writes; return the unique id of the log.
+    """Create or migrate the log, for a kernel that is to lead it; return the unique id of the log.
 
-    What another program has dropped is made again, where nothing but the log is needed for it. RolledBackError where
-    more was lost; with `accepts_loss` only where that is the log itself.
+    Another kernel may lead it meanwhile. So of what another program has dropped, only the lease is made again here,
+    and the rest by `complete`. RolledBackError where it cannot be made from the log; with `accepts_loss` only where
+    that is the log itself.
     """
     async with server.writing(WORK_LIMIT_S) as connection, connection.transaction():
         await connection.fetch(_LOCK, (server.schema,))
@@ -35,11 +36,19 @@ async def prepare(server: Server, *, accepts_loss: bool = False) -> str:
             raise RolledBackError(refusal)
         log_id, layout = (await connection.fetch(_LOG))[0]
         _check_not_newer(server, layout)
-        if missing.parts and not missing.is_all:
-            log.warning("what another program has dropped is made again", log=server.address, missing=[*missing.parts])
-            for statement in statements(missing):
-                await connection.execute(statement)
+        if not missing.is_all:
+            await _make_again(server, connection, missing.of_lease)
         return str(log_id)
+
+
+async def complete(server: Server, *, accepts_loss: bool = False) -> None:
+    """Make again what another program has dropped, for the kernel that leads; errors as `prepare`."""
+    async with server.writing(WORK_LIMIT_S) as connection, connection.transaction():
+        await connection.fetch(_LOCK, (server.schema,))
+        missing = await find_missing(server)
+        if refusal := missing.refusal(server.address, accepts=accepts_loss):
+            raise RolledBackError(refusal)
+        await _make_again(server, connection, missing)
 
 
 async def identify(server: Server) -> str:
@@ -58,6 +67,13 @@ async def identify(server: Server) -> str:
             "a kernel there once (`gnomon run`): it migrates the tables and loses nothing"
         )
     return str(log_id)
+
+
+async def _make_again(server: Server, connection: Connection, missing: Missing) -> None:
+    if missing.parts:
+        log.warning("what another program has dropped is made again", log=server.address, missing=[*missing.parts])
+    for statement in statements(missing):
+        await connection.execute(statement)
 
 
 async def _create(server: Server, connection: Connection) -> None:

@@ -6,6 +6,8 @@
     log lines, late ends, orders of transactions         makes it again if the loss is accepted, and refuses else
     events, and what says how far plugins have come      refuses: only a backup has it
 
+Only a kernel that leads does so; one that is to lead makes the lease.
+
 Columns, constraints and the rights of roles are not looked at: the server names them where they are missing. A table
 counts as emptied only where no log has it empty: one without checkpoints may belong to a kernel that was killed early.
 """
@@ -58,6 +60,7 @@ _REGISTER = r"""INSERT INTO {{schema}}.partitions (first, next, is_bare)
     WHERE inhparent = '{schema}.commits'::regclass"""
 _LOG: Final = frozenset({"log", "commits", "checkpoints"})
 _ACCEPTABLE: Final = frozenset({"log_lines", "late_ends", "transactional_orders"})
+_LEASE: Final = frozenset({"lease", "lease_term"})
 _VIEWS: Final = frozenset(
     {"streams", "lasting", *re.findall(r"TABLE {schema}\.(\w+)", "".join(view_tables.STATEMENTS))}
 )
@@ -107,6 +110,11 @@ class Missing(msgspec.Struct, frozen=True):
     def replaceable(self) -> list[str]:
         """What every start makes again."""
         return [name for name in self.parts if name not in {*self.lost, *self.acceptable}]
+
+    @property
+    def of_lease(self) -> Missing:
+        """The part of it without which no kernel can win the lease."""
+        return Missing({name: self.parts[name] for name in self.parts if name in _LEASE})
 
     @property
     def loses_views(self) -> bool:

@@ -12,13 +12,15 @@ import pytest
 
 from gnomon.domain.events import Event
 from gnomon.domain.records import ActionQuery, ExecutionQuery
-from gnomon.errors import NoLogError, RolledBackError, StoreError
+from gnomon.errors import NoLogError, RolledBackError, StoreError, StoreInUseError
 from gnomon.kernel import Kernel
 from gnomon.testing.histories import NOON, append, kernel_history, succeeded
 from gnomon_postgres import PostgresStore
 from gnomon_postgres.connection_check import check_connection
+from gnomon_postgres.schema import schema_check
+from gnomon_postgres.schema.partitions import PARENTS, attachment
 from gnomon_postgres.schema.schema_check import find_missing
-from gnomon_postgres.server import Server
+from gnomon_postgres.server import Connection, Server
 from log_places import patient
 from store_commands import fill
 
@@ -80,6 +82,47 @@ async def test_what_follows_from_the_log_is_made_again_by_a_start(
             assert await content(store) == before, dropped
         async with server.borrowed() as open_server:
             assert (await find_missing(open_server)).parts == {}, dropped
+
+
+async def test_only_the_kernel_that_leads_makes_it_again(
+    dsn: str, make_store: Callable[..., PostgresStore], server: Server
+) -> None:
+    standby = make_store("standby")
+    async with make_store(), server.borrowed() as open_server:
+        execute(dsn, "DROP TABLE gnomon.fires, gnomon.followers CASCADE; DROP INDEX gnomon.commits_by_time")
+        missing = await find_missing(open_server)
+        assert {"fires", "followers", "commits_by_time"} <= missing.parts.keys()
+
+        with pytest.raises(StoreInUseError):
+            await standby.open()
+
+        assert await find_missing(open_server) == missing
+    async with standby, server.borrowed() as open_server:
+        assert (await find_missing(open_server)).parts == {}
+
+
+async def test_partitions_that_come_and_go_during_the_check_are_not_missing(
+    dsn: str, make_store: Callable[..., PostgresStore], server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with make_store():
+        pass
+    with psycopg.connect(dsn) as connection:
+        ((following,),) = connection.execute("SELECT max(next) FROM gnomon.partitions").fetchall()
+    find_there = schema_check._there
+
+    async def find_there_before_a_change(server: Server, connection: Connection) -> set[str]:
+        there = await find_there(server, connection)
+        made = [attachment(table, following, 2 * following).format(schema="gnomon") for table in PARENTS]
+        dropped = "DROP TABLE gnomon.commits_1, gnomon.ended_1; DELETE FROM gnomon.partitions WHERE first = 1"
+        register = f"INSERT INTO gnomon.partitions (first, next) VALUES ({following}, {2 * following})"  # noqa: S608 - a number
+        execute(dsn, "; ".join([*made, register, dropped]))
+        return there
+
+    async with server.borrowed() as open_server:
+        with monkeypatch.context() as patched:
+            patched.setattr(schema_check, "_there", find_there_before_a_change)
+            assert (await find_missing(open_server)).parts == {}
+        assert (await find_missing(open_server)).parts == {}
 
 
 @pytest.mark.parametrize("how", LOST)
