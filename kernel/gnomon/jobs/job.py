@@ -25,6 +25,7 @@ from gnomon.safe_text import is_instance, safe_repr, safe_str
 from gnomon.scheduling.catch_up import CatchUp
 from gnomon.scheduling.foreign_triggers import definition_text
 from gnomon.scheduling.triggers import AnchoredTrigger, explain_trigger
+from gnomon.text import is_writable
 
 log = get_logger("gnomon.jobs")
 Overlap = Literal["skip", "queue", "cancel_previous", "allow"]
@@ -339,6 +340,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
         for name, value in definition.items():
             if isinstance(value, timedelta):
                 definition[name] = str(Duration.parse(value))
+        if halves := [name for name, value in definition.items() if not is_writable(value)]:
+            raise JobError(
+                f"job {self.id!r}: {', '.join(halves)} has half a character (a lone surrogate), which no log can hold: "
+                "remove it, or decode the text with errors='replace'"
+            )
         written = _encoder.encode(definition)
         if is_text_too_deep(written):
             raise JobError(f"job {self.id!r}: its definition is nested deeper than {MAX_DEPTH} levels: flatten it")

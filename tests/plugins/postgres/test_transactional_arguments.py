@@ -89,6 +89,7 @@ async def test_every_parameter_refuses_values_of_wrong_types(name: str) -> None:
         ("add_job", {"id": "a", "owner": ""}, ActTextError, "^owner: expected the name of an owner"),
         ("add_job", {"id": "a", "evry": "5m"}, JobError, "evry"),
         ("add_job", {"id": "a", "every": -5}, GnomonError, "every"),
+        ("add_job", {"id": "a", "kwargs": {"x": ["\ud800"]}}, JobError, "job 'a': kwargs has half a character"),
         ("add_job", {"id": "a b"}, JobError, "job id 'a b' is not valid"),
         ("trigger", {"kwargs": {1: 2}}, JobError, "^kwargs: the key 1 is not text, as all keys in JSON are"),
         ("trigger", {"kwargs": {"a": [{None: 2}]}}, JobError, r"^kwargs\.a\[0\]: the key None is not text"),
