@@ -20,10 +20,8 @@ from hypothesis import strategies as st
 from gnomon.errors import TriggerError
 from gnomon.scheduling.cron import CronTrigger
 
-pytestmark = [
-    pytest.mark.any_python,
-    pytest.mark.timeout(300),
-]  # they compute, for up to 15 s on a machine that does nothing else
+# They compute, for up to 15 s on a machine that does nothing else.
+pytestmark = [pytest.mark.any_python, pytest.mark.timeout(300)]
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 FIRST, LAST = datetime(2010, 1, 1, tzinfo=UTC), datetime(2038, 1, 1, tzinfo=UTC)

@@ -115,12 +115,8 @@ async def test_dropping_partitions_deletes_what_deleting_each_run_would(store: P
                 await one.append_log(stream, [LogLine(number, NOON, "info", "a line") for number in (1, 2)])
         assert await seen(store, streams) == await seen(memory, streams)
 
-        for minutes in (
-            4,
-            11,
-            17,
-            26,
-        ):  # at 11, a late result lies in a partition that is dropped before that of its run
+        # At 11, a late result lies in a partition that is dropped before that of its run.
+        for minutes in (4, 11, 17, 26):
             before = NOON + minutes * MINUTE
             assert await store.prune(before) == await memory.prune(before)
             assert await seen(store, streams) == await seen(memory, streams), minutes
