@@ -911,7 +911,7 @@ async def test_when_the_machine_has_no_thread_left_the_run_fails_and_not_the_ker
         ({"overlap": "perhaps"}, "expected one of"),
         ({"timeout": "soon"}, "expected a duration"),
         ({"tags": {}}, "expected array"),
-        ({"description": "half a character: \ud800"}, "JSON"),
+        ({"description": "half a character: \ud800"}, "description has half a character"),
         (
             {"kwargs": {"x": "x" * 5_000_000}},
             r"^job 'job': its arguments have 5,000,\d+ bytes as JSON, and 262,144 are allowed",
