@@ -44,16 +44,31 @@ CANCEL_LIMIT_S = 1.0
 SNAPSHOT = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
 """The mode of a transaction whose statements all see the log as it was at the first one."""
 _WAIT_INTERVAL_S = 0.1
+_REPLICAS_LEFT_OUT = "SyncRepWaitForLSN"
+"""The function of the server that warns of a commit for whose synchronous replicas it does not wait any longer. The
+warning has no state of its own, and its text is in the language of the server."""
 
 
 class _Link(psycopg.AsyncConnection[Row]):
     """A connection that is given up when its task is cancelled: the driver would wait up to 10 s for the server."""
 
     _is_direct: bool | None = None
+    warned: list[str | None]
 
     @classmethod
     async def open(cls, dsn: str) -> Self:
-        return await cls.connect(dsn, autocommit=True, prepare_threshold=None)
+        link = await cls.connect(dsn, autocommit=True, prepare_threshold=None)
+        link.warned = warned = []
+        link.add_notice_handler(lambda notice: warned.append(notice.source_function))
+        return link
+
+    async def execute(self, query: Any, params: Any = None, **options: Any) -> psycopg.AsyncCursor[Row]:
+        """Execute a statement; OperationalError where it is committed, but synchronous replicas may not have it."""
+        self.warned.clear()
+        cursor = await super().execute(query, params, **options)
+        if _REPLICAS_LEFT_OUT in self.warned:
+            raise psycopg.OperationalError("the wait for the synchronous replicas of a commit was cancelled")
+        return cursor
 
     async def wait(self, gen: Any, interval: float = _WAIT_INTERVAL_S, *args: Any, **kwargs: Any) -> Any:
         return await waiting.wait_async(gen, self.pgconn.socket, interval, *args, **kwargs)

@@ -6,6 +6,8 @@ the row before, by its position and identity, so that nothing is written on top 
 after a failover or the restore of a backup. Then it inserts the rows, all or none.
 
 What was appended before, when an answer was lost, is recognized event for event, also as a part of a larger append.
+That its rows are there does not say that synchronous replicas have them: a wait for these that is cut short leaves the
+commit as it is. So rows that were found count only when a later commit, for which the server waits again, is confirmed.
 """
 
 from __future__ import annotations
@@ -44,6 +46,8 @@ _APPEND: Final = """
     SELECT * FROM (VALUES ROWS) AS row
     WHERE EXISTS (SELECT FROM {schema}.lease WHERE owner = %(owner)s AND epoch = %(epoch)s FOR KEY SHARE) AND PLACE
     RETURNING set_config('synchronous_commit', 'on', true)"""
+# A lock of a row is written to the server's log, so the server waits for its commit as for that of an append.
+_CONFIRM: Final = "SELECT set_config('synchronous_commit', 'on', true) FROM {schema}.lease FOR KEY SHARE"
 _NAMES: Final = "SELECT id FROM {schema}.live UNION ALL SELECT name FROM {schema}.streams"
 
 
@@ -200,12 +204,17 @@ class EventAppend:
         raise StoreUnavailableError(f"{self._server.address} has changed during an append, which has to be repeated")
 
     async def _missing(self, connection: Connection, events: Sequence[Event]) -> Sequence[Event]:
-        """Return the events that are not in the log yet; ConflictError where it has another one."""
+        """Return the events that are not in the log yet; ConflictError where it has another one.
+
+        Where all are there, they are on the disk and on synchronous replicas afterwards.
+        """
         texts = await event_reads.texts(connection, events[0].position, events[-1].position)
         for event, body in zip(events, codec.encode_each(events), strict=True):
             if texts.get(event.position, body) != body:
                 raise _conflict(event)
         row = await self.load(connection)
+        if row.last >= events[-1].position:
+            await connection.fetch(_CONFIRM)
         return [event for event in events if event.position > row.last]
 
 

@@ -25,6 +25,8 @@ from servers import eventually
 
 LIMITS: dict[str, Any] = {"timeout": timedelta(seconds=45), "lease": timedelta(seconds=60), "patience": timedelta(0)}
 
+CANCEL_WAITS = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+
 
 class Pair:
     """A primary, and a replica that receives its log until it is cut off."""
@@ -43,6 +45,14 @@ class Pair:
         (position,) = one_row(self.primary, "SELECT pg_current_wal_lsn()")
         has_it = f"SELECT pg_last_wal_replay_lsn() >= '{position}'"
         await eventually(lambda: one_row(self.replica, has_it)[0])
+
+    async def wait_for_replica(self) -> None:
+        """Make the replica a synchronous one, and wait until commits wait for it."""
+        with psycopg.connect(self.primary.dsn(), autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            connection.execute("SELECT pg_reload_conf()")
+        is_synchronous = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
+        await eventually(lambda: one_row(self.primary, is_synchronous) == (1,))
 
     async def part(self) -> None:
         """End the replication, so that the replica lacks what is committed from now on."""
@@ -123,6 +133,38 @@ async def test_nothing_is_written_on_top_of_what_a_promoted_replica_lacks(pair: 
         assert "critical" in {line["log_level"] for line in logs}
         await refused(store, run(2, 6))
         assert positions(pair.replica.dsn()) == [(1, 3)]
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True], ids=["out-of-time", "cancelled"])
+async def test_nothing_counts_that_no_synchronous_replica_has(pair: Pair, tmp_path: Path, is_cancelled: bool) -> None:
+    limits = LIMITS | ({} if is_cancelled else {"timeout": timedelta(seconds=3)})
+    async with PostgresStore(pair.primary.dsn(), spool=tmp_path / "spool.db", **limits) as store:
+
+        async def refused_without_replica(batch: list[Event]) -> None:
+            task = asyncio.create_task(keep(store, batch))
+            if is_cancelled:
+                await eventually(lambda: one_row(pair.primary, CANCEL_WAITS) and task.done())
+            with pytest.raises(StoreUnavailableError):
+                await task
+
+        await keep(store, run(0, 0))
+        await pair.wait_for_replica()
+        pair.replica.kill()
+        await refused_without_replica(run(1, 3))
+        await eventually(lambda: positions(pair.primary.dsn()) == [(1, 3), (4, 6)])  # the commit is only there
+        await refused_without_replica(run(1, 3))
+
+        pair.replica.start()
+        await eventually(lambda: accepted(store, run(1, 3)))
+        await eventually(lambda: positions(pair.replica.dsn()) == [(1, 3), (4, 6)])
+
+
+async def accepted(store: PostgresStore, batch: list[Event]) -> bool:
+    try:
+        await keep(store, batch)
+    except StoreUnavailableError:
+        return False
+    return True
 
 
 async def test_a_replica_that_lacks_nothing_is_written_after_its_promotion(pair: Pair, tmp_path: Path) -> None:
