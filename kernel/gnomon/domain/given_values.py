@@ -62,7 +62,7 @@ def check_key(key: object) -> None:
         )
 
 
-_ORDER_RULE, _IDS_RULE = fields_rule(RunOrder), rule_of(list[str])
+_ORDER_RULE, _IDS_RULE = fields_rule(RunOrder), rule_of(list[str], "execution_ids")
 
 
 def expect_act_texts(given: Mapping[str, object]) -> None:

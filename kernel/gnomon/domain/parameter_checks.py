@@ -38,8 +38,10 @@ _NAMED = {
     "keys": "a mapping such as {'func': 'app:sync', 'cron': '0 18 * * *'}",
 }
 """What is expected for parameters with these names, in words."""
-_ASKED_FOR = frozenset({"job_id", "execution_id", "triggered_by", ""})
-"""Ids, which are unknown where they cannot be written; without a name they are those of a list."""
+_ASKED_FOR = frozenset({"job_id", "execution_id", "triggered_by", "to"})
+"""Ids that are looked up: one that no log can hold is unknown, as any other that is not there."""
+_ASKED_FOR_LISTS = frozenset({"execution_ids", "job_ids", "JobSelection.ids", "RunSelection.ids"})
+"""Lists of such ids, also in a Struct. Each other text that no log can hold is refused, wherever it is nested."""
 _NAMED_LISTS = {"jobs": "a list of jobs", "orders": "a list of orders", "execution_ids": "a list of ids of runs"}
 _LISTS = frozenset({list, tuple, set, frozenset, Iterable, Sequence})
 _WORDS: dict[Any, tuple[type | tuple[type, ...], str]] = {
@@ -131,14 +133,14 @@ def rule_of(hint: Any, name: str = "") -> Rule | None:
         rule = functools.partial(_of_class, get_args(members[0]) or members)
     elif origin in _LISTS:
         # The items of lists of jobs and orders are checked by their commands, which report every problem at once.
-        item = rule_of(members[0]) if not _is_struct(members[0]) else None
+        item = _item_rule(members[0], name) if not _is_struct(members[0]) else None
         rule = functools.partial(_of_items, origin, item, _NAMED_LISTS.get(name, "a list"))
     elif _is_struct(hint):
         rule = functools.partial(_of_struct, hint)
     elif hint is str and name not in _ASKED_FOR:
-        rule = functools.partial(_of_text, _NAMED.get(name.removeprefix("."), "text"))
+        rule = functools.partial(_of_text, _NAMED.get(_last(name), "text"))
     elif (found := _WORDS.get(origin or hint)) is not None:
-        rule = functools.partial(_of_type, found[0], _NAMED.get(name.removeprefix("."), found[1]))
+        rule = functools.partial(_of_type, found[0], _NAMED.get(_last(name), found[1]))
     elif isinstance(hint, type) and inspect.isabstract(hint):
         rule = functools.partial(_of_port, hint)
     return rule
@@ -155,6 +157,16 @@ def expect_each(values: Iterable[Any], struct: type[msgspec.Struct], name: str) 
     for number, value in enumerate(values):
         if (problem := rule(value, f"{name}[{number}]")) is not None:
             raise ParameterError(name, problem)
+
+
+def _item_rule(hint: Any, name: str) -> Rule | None:
+    if hint is str and name in _ASKED_FOR_LISTS:
+        return functools.partial(_of_type, str, "text")
+    return rule_of(hint)
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def _optional(rule: Rule | None) -> Rule | None:
@@ -218,7 +230,7 @@ def _of_struct(struct: type[msgspec.Struct], value: Any, place: str) -> str | No
 @functools.cache
 def _field_rules(struct: type[msgspec.Struct]) -> dict[str, Rule]:
     hints = get_type_hints(struct, vars(sys.modules[struct.__module__]))
-    found = {name: rule_of(hints[name], f".{name}") for name in struct.__struct_fields__}
+    found = {name: rule_of(hints[name], f"{struct.__name__}.{name}") for name in struct.__struct_fields__}
     return {name: rule for name, rule in found.items() if rule is not None}
 
 

@@ -14,6 +14,7 @@ from gnomon.jobs.changes import with_keys, without_removed
 from gnomon.jobs.definition import convert_job
 from gnomon.jobs.job import Job
 from gnomon.safe_text import is_instance, safe_repr
+from gnomon.text import visible
 
 SHOWN = 200
 """Characters of an id that a message repeats."""
@@ -42,7 +43,7 @@ def job_of(item: Any, keys: Mapping[str, Any]) -> Job:
     if "id" not in given:
         own["id"] = _default_id(item)
     named = given.get("id")
-    place = f"job {safe_repr(named, SHOWN)}" if type(named) is str else f"the job of {reference(item)}"
+    place = f"job {safe_repr(named, SHOWN)}" if type(named) is str else f"the job of {visible(reference(item))}"
     return convert_job({**own, **given}, place)
 
 
@@ -56,7 +57,7 @@ def _default_id(item: Any) -> str:
     module, _, path = reference(item).partition(":")
     name = path.rpartition(".")[2]
     if not name.isidentifier() or not (isinstance(item, str) or inspect.isroutine(item) or inspect.isclass(item)):
-        raise JobError(f'{reference(item)} has no name from which an id could be made: pass id="..."')
+        raise JobError(f'{visible(reference(item))} has no name from which an id could be made: pass id="..."')
     if module == "__main__":
         module = Path(getattr(sys.modules["__main__"], "__file__", None) or "main").stem
     return f"{module}.{name}".lstrip("._")

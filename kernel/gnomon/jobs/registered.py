@@ -325,6 +325,7 @@ def not_json(job_id: str, args: list[Any], kwargs: Mapping[str, Any], problem: E
         f"kwargs[{name!r}]": value for name, value in kwargs.items()
     }
     culprits = [f"{place} {_not_json_because(value)}" for place, value in places.items() if not _is_json(value)]
+    culprits += [f"the name {name!r} {_not_json_because(name)}" for name in kwargs if not is_writable(name)]
     words = ", ".join(culprits) or safe_str(problem)
     return JobError(
         f"job {job_id!r}: its arguments must be JSON, because the log keeps them: {words}; pass what JSON has, "
