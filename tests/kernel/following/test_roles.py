@@ -362,7 +362,7 @@ async def test_a_plugin_that_lives_everywhere_outlives_a_term_where_it_was_added
         await kernel.add_plugin(viewer, "viewer")
         first = kernel._leader
         await first._journal.lose("a test ended the term")
-        await until(lambda: kernel._leader is not first and has_role(kernel, "leader"))
+        await until(lambda: kernel.part is not first and has_role(kernel, "leader"))
         head = kernel.health().position
         await until(lambda: bool(viewer.positions) and viewer.positions[-1] > head + 5)
 
