@@ -38,6 +38,13 @@ async def identify(server: Server, *, read_only: bool) -> str:
     return str(found["id"])
 
 
+async def find_id(server: Server) -> str | None:
+    """Return the unique id of this log; None where there is none."""
+    async with server.reading():
+        found = await server[schema.KERNEL].find_one({"_id": "log"})
+    return str(found["id"]) if found is not None else None
+
+
 async def migrate(server: Server, layout: int) -> None:
     """Bring documents of an older layout to the current one. If it is interrupted, the next start repeats it."""
     if layout == LAYOUT:

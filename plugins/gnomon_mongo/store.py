@@ -86,7 +86,10 @@ class MongoStore(SharedLog[WriteBatch]):
         self._spool.check_folder()
         try:
             await self._server.connect()
-            return await connection_check.check_connection(self._server, role)
+            found = await connection_check.check_connection(self._server, role)
+            if role != "follower":
+                await self._expect_no_loss(self._log, await log_identity.find_id(self._server))
+            return found
         finally:
             await self._server.close()
 

@@ -74,3 +74,10 @@ class PostgresLogTable(LogTable[WriteBatch]):
             head = await event_reads.head(connection)
         if head < identity.position or (found is not None and identity_of(found) != identity):
             raise LostEventsError(self._server.address, identity.position, head)
+
+    async def check_views(self) -> None:
+        """Raise LostEventsError where the log ends before events whose views are filed."""
+        async with self._server.reading() as connection:
+            filed, head = await event_reads.filed(connection), await event_reads.head(connection)
+        if filed > head:
+            raise LostEventsError(self._server.address, filed, head)

@@ -98,10 +98,6 @@ class PostgresStore(SharedLog[WriteBatch]):
         self.rollback = None
         await projection.end_earlier_writers(self._server)
         await migrations.complete(self._server, accepts_loss=self.accept_rollback)
-        try:
-            await projection.expect_events(self._server)
-        except LostEventsError as exc:
-            await self._accept(exc)
         start_task(self._tables.events.notices.run(), self._held)
 
     def _refusal(self, lost: LostEventsError, spool: Path) -> str:  # noqa: ARG002 - it is not to be renamed here
@@ -127,8 +123,11 @@ class PostgresStore(SharedLog[WriteBatch]):
 
     async def try_connection(self, role: Role) -> str:
         Spool(self._spool_path, self._log.codec).check_folder()
-        async with self._server.borrowed() as server:
-            return await connection_check.check_connection(server, role)
+        async with self._tables.borrowed() as tables:
+            found = await connection_check.check_connection(tables.server, role)
+            if role != "follower":
+                await self._expect_no_loss(tables, await migrations.find_id(tables.server))
+            return found
 
     # --- writing ---
 

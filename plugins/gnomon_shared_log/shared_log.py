@@ -27,19 +27,19 @@ from gnomon.domain.rollback import Loss
 from gnomon.errors import NoLogError, RolledBackError, StoreError, StoreInUseError, StoreUnavailableError
 from gnomon.logs import get_logger
 from gnomon.ports import OrderChannel, Store
+from gnomon_shared_log import lost_events
 from gnomon_shared_log.errors import LostEventsError, cannot_start
 from gnomon_shared_log.fork_guard import ForkGuard
 from gnomon_shared_log.lease import takeover
 from gnomon_shared_log.lease.lease import Lease, term_of
 from gnomon_shared_log.log_watch import LogWatch
 from gnomon_shared_log.orders.order_channel import ServerOrderChannel
-from gnomon_shared_log.ports.batch import B, EventIdentity
+from gnomon_shared_log.ports.batch import B
 from gnomon_shared_log.ports.lease_row import CutOff
 from gnomon_shared_log.ports.log_table import LogEnd
 from gnomon_shared_log.ports.server_log import ServerLog
 from gnomon_shared_log.store_tasks import start_task
 from gnomon_shared_log.writing import kept_ends
-from gnomon_shared_log.writing.newest_mark import NewestMark
 from gnomon_shared_log.writing.pace import Pace
 from gnomon_shared_log.writing.spool import Spool
 from gnomon_shared_log.writing.spool_choice import open_spool
@@ -162,11 +162,16 @@ class SharedLog(Store, Generic[B]):
     async def _acquire(self, *, read_only: bool) -> None:
         self._held.push_async_callback(self._log.close)  # also if connecting fails half way
         await self._log.connect()
-        log_id = await self._expect_same_log(read_only=read_only)
+        self.loss = None
+        try:
+            log_id = await self._expect_same_log(read_only=read_only)
+        except NoLogError:
+            self.loss = await self._find_loss(self._log, None)
+            raise
         if read_only:
             self._watch = LogWatch(self._log.source, self._lease.watch)
             start_task(self._watch.feed.run(), self._held)
-            self.loss = await self._find_loss(log_id)
+            self.loss = await self._find_loss(self._log, log_id)
             return
         try:
             await self._lease.acquire()
@@ -182,7 +187,7 @@ class SharedLog(Store, Generic[B]):
         await self._spool.belongs_to(log_id, self._log.name)
         settings = self._settings
         writer = SpoolingWriter(self._log, self._lease, self._spool, settings.limits, settings.filing)
-        if (lost := await self._lost(self._spool.newest)) is not None:
+        if (lost := await lost_events.find_lost(self._log, self._spool.newest)) is not None:
             await self._accept(lost)
         await writer.drain_left()
         writer.begin(await self._complete())
@@ -217,28 +222,24 @@ class SharedLog(Store, Generic[B]):
         if known is None or known[0] == log_id or known[1] != self._log.name:
             return
         newest = self._spool.newest
-        if newest is None or await self._log.events.read_head():
-            return
-        raise RolledBackError(
-            f"{self._log.name} is empty, and had another log, with events up to {newest.position}: its database was "
-            "dropped and created again, or is another one by now; restore a backup, or rename the spool "
-            f"{self._spool.path} to begin a new log, in which runs may run again"
-        )
+        if newest is not None and not await self._log.events.read_head():
+            raise RolledBackError(lost_events.replaced(self._log.name, newest, self._spool.path).refusal)
 
-    async def _find_loss(self, log_id: str) -> Loss | None:
-        """Return what the database lacks of what it has acknowledged to a kernel of this machine; None for nothing."""
-        mark = NewestMark(self._spool_path).find(log_id)
-        lost = await self._lost(self._log.codec.decode_identity(mark) if mark is not None else None)
+    async def _find_loss(self, server_log: ServerLog[B], log_id: str | None) -> Loss | None:
+        """Return what the database lacks of what this machine knows; None for nothing, and `log_id` without a log."""
+        marked = lost_events.read_mark(self._spool_path)
+        newest = server_log.codec.decode_identity(marked.identity) if marked is not None else None
+        if newest is not None and marked is not None and marked.log_id != log_id:
+            if marked.place == server_log.name and (log_id is None or not await server_log.events.read_head()):
+                return lost_events.replaced(server_log.name, newest, self._spool_path)
+            newest = None
+        lost = await lost_events.find_lost(server_log, newest) if log_id is not None else None
         return Loss(lost.rollback, self._refusal(lost, self._spool_path)) if lost is not None else None
 
-    async def _lost(self, newest: EventIdentity | None) -> LostEventsError | None:
-        """Return what the database lacks of what it has acknowledged up to this event; None for nothing."""
-        try:
-            if newest is not None:
-                await self._log.events.check_event(newest)
-        except LostEventsError as exc:
-            return exc
-        return None
+    async def _expect_no_loss(self, server_log: ServerLog[B], log_id: str | None) -> None:
+        """Raise RolledBackError for a log that a kernel of this machine would refuse to lead; change nothing."""
+        if (loss := await self._find_loss(server_log, log_id)) is not None:
+            raise RolledBackError(loss.refusal)
 
     def _refusal(self, lost: LostEventsError, spool: Path) -> str:
         """Return the message with which a start is refused."""

@@ -8,19 +8,26 @@ from contextlib import closing
 from pathlib import Path
 
 from gnomon.domain.kernel_health import Role
-from gnomon.errors import StoreError
+from gnomon.errors import RolledBackError, StoreError
 from gnomon_sqlite.errors import translate
-from gnomon_sqlite.file.log_file import check_file, check_path
+from gnomon_sqlite.file.high_water import HighWaterMark
+from gnomon_sqlite.file.log_file import Synchronous, check_file, check_path
+from gnomon_sqlite.file.rollback import refused_loss
 from gnomon_sqlite.log import event_rows
 from gnomon_sqlite.schema import is_empty
 from gnomon_sqlite.views.unflushed_reader import open_reader
 
 
-def check_connection(path: Path, role: Role) -> str:
-    """Return what was found at the path; StoreError where it cannot hold a log, or has none that could be followed."""
+def check_connection(path: Path, role: Role, synchronous: Synchronous = "FULL") -> str:
+    """Return what was found at the path; StoreError where it cannot hold a log, or has none that could be followed.
+
+    RolledBackError where a kernel that is to lead the log would refuse it, because it has lost events.
+    """
     try:
         check_file(path, must_exist=role == "follower")
         _check_permissions(path)
+        if role != "follower" and (loss := refused_loss(path, HighWaterMark(path), synchronous)) is not None:
+            raise RolledBackError(loss.refusal)
         return _found(path)
     except (sqlite3.Error, OSError) as exc:
         raise translate(exc, path) from exc

@@ -58,7 +58,7 @@ class SqlitePlugin:
     @hookimpl
     def try_connection(self, role: Role) -> str:
         """Check the log, or the place where it would be created."""
-        return check_connection(self.store.path, role)
+        return check_connection(self.store.path, role, self.store.synchronous)
 
     async def prune(self) -> int:
         """Delete executions older than the retention, and return how many were deleted."""

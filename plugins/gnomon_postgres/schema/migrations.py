@@ -69,6 +69,14 @@ async def identify(server: Server) -> str:
     return str(log_id)
 
 
+async def find_id(server: Server) -> str | None:
+    """Return the unique id of a log whose tables are there; None where there is no log."""
+    if (await find_missing(server)).is_all:
+        return None
+    async with server.reading() as connection:
+        return str((await connection.fetch(_LOG))[0][0])
+
+
 async def _make_again(server: Server, connection: Connection, missing: Missing) -> None:
     if missing.parts:
         log.warning("what another program has dropped is made again", log=server.address, missing=[*missing.parts])

@@ -18,7 +18,6 @@ from gnomon_postgres.schema.view_rows import FIRES, arrays, given, names
 from gnomon_postgres.server import LIST_LIMIT_S, SNAPSHOT, WORK_LIMIT_S, Connection, Server
 from gnomon_postgres.views.projection_writer import file_views, lock_log, put_jobs
 from gnomon_postgres.views.view_batch import ViewBatch
-from gnomon_shared_log.errors import LostEventsError
 
 log = get_logger("gnomon.postgres")
 
@@ -87,14 +86,6 @@ async def repair(server: Server, partitions: Partitions) -> int:
         if filed == NOT_FOLDED:
             log.warning("views were missing: all are built again from the log", log=server.address, events=head)
             return await rebuild(server, partitions)
-
-
-async def expect_events(server: Server) -> None:
-    """Raise LostEventsError where the log ends before events whose views are filed."""
-    async with server.reading() as connection:
-        filed, head = await event_reads.filed(connection), await event_reads.head(connection)
-    if filed > head:
-        raise LostEventsError(server.address, filed, head)
 
 
 async def rebuild(server: Server, partitions: Partitions) -> int:

@@ -50,3 +50,9 @@ class LogTable(Protocol[B_contra]):
 
         It has not if retention has deleted it: then later positions are assigned, and there is no other event.
         """
+
+    async def check_views(self) -> None:
+        """Raise LostEventsError where views are filed that follow from later events than the log has.
+
+        Nothing is compared where the server does not have the position up to which they are filed.
+        """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 from pathlib import Path
+from typing import NamedTuple
 
 from gnomon.logs import get_logger
 from gnomon.stores.mark_file import DamagedMarkError, MarkFile
@@ -15,20 +16,30 @@ from gnomon.stores.mark_file import DamagedMarkError, MarkFile
 log = get_logger("gnomon.shared_log")
 
 
+class Marked(NamedTuple):
+    """The id of a log, the identity of its newest event, and its place, empty where an older version wrote the mark."""
+
+    log_id: str
+    identity: bytes
+    place: str
+
+
 class NewestMark(MarkFile):
-    """The id of the log and the identity of the event, written after each append."""
+    """The id and the place of the log and the identity of the event, written after each append."""
 
     def __init__(self, spool: Path) -> None:
         super().__init__(spool.with_name(f"{spool.name}.mark"))
-        self._log_id = b""
+        self._log_id = self._place = b""
 
-    def find(self, log_id: str) -> bytes | None:
-        """Return the identity of the newest event of this log; None where nothing is known of it."""
+    def find(self) -> Marked | None:
+        """Return what is known of the newest event of a log; None for nothing."""
         try:
             if (line := self.read()) is None:
                 return None
-            found, _, body = line.partition(b" ")
-            return (self._parse(body) or None) if found == log_id.encode() else None
+            log_id, _, rest = line.partition(b" ")
+            body, _, place = rest.partition(b" ")
+            identity = self._parse(body)
+            return Marked(log_id.decode(), identity, self._parse(place).decode()) if identity else None
         except DamagedMarkError as exc:
             log.warning("the mark beside the spool is damaged: a lost part of the log goes unnoticed", problem=str(exc))
             return None
@@ -39,9 +50,9 @@ class NewestMark(MarkFile):
         except binascii.Error as exc:
             raise self.damaged(body) from exc
 
-    def start(self, log_id: str, identity: bytes | None) -> None:
+    def start(self, log_id: str, place: str, identity: bytes | None) -> None:
         """Start to write the mark of this log, from this identity on."""
-        self._log_id = log_id.encode()
+        self._log_id, self._place = log_id.encode(), _encoded(place.encode())
         self.open(self._line(identity or b""))
 
     def note(self, identity: bytes) -> None:
@@ -49,4 +60,8 @@ class NewestMark(MarkFile):
         self.write(self._line(identity))
 
     def _line(self, identity: bytes) -> bytes:
-        return self._log_id + b" " + binascii.b2a_base64(identity, newline=False)
+        return b"%b %b %b" % (self._log_id, _encoded(identity), self._place)
+
+
+def _encoded(body: bytes) -> bytes:
+    return binascii.b2a_base64(body, newline=False)

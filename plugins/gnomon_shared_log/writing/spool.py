@@ -210,7 +210,7 @@ class Spool(Generic[B]):
     def _acquire(self) -> None:
         self._open()
         known = self._known_log()  # a new file knows none, and ignores the mark of one that was moved away
-        self._newest = (self._mark.find(known[0]) or self._newest_of_older_version()) if known is not None else None
+        self._newest = self._marked(known[0]) or self._newest_of_older_version() if known is not None else None
 
     def _open(self) -> None:
         self.check_folder()
@@ -258,7 +258,7 @@ class Spool(Generic[B]):
                 )
         if known != (log_id, place):
             self._bind(log_id, place)
-        self._mark.start(log_id, self._newest)
+        self._mark.start(log_id, place, self._newest)
         self._execute("DROP TABLE IF EXISTS newest")
 
     def _bind(self, log_id: str, place: str) -> None:
@@ -266,6 +266,10 @@ class Spool(Generic[B]):
             self._execute("BEGIN")
             self._execute("DELETE FROM log")
             self._execute("INSERT INTO log (id, place) VALUES (?, ?)", log_id, place)
+
+    def _marked(self, log_id: str) -> bytes | None:
+        marked = self._mark.find()
+        return marked.identity if marked is not None and marked.log_id == log_id else None
 
     def _newest_of_older_version(self) -> bytes | None:
         """Return what a version that wrote no mark has recorded."""

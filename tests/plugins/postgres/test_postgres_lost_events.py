@@ -75,6 +75,10 @@ async def test_lost_events_are_noticed_by_appends_and_at_a_start_until_the_loss_
     again = new_store(own_postgres, tmp_path / "spool.db")
     with pytest.raises(RolledBackError, match=r"events 4 to 9 are missing.*--accept-rollback") as refused:
         await again.open()
+    with pytest.raises(RolledBackError, match=re.escape(str(refused.value))):
+        await new_store(own_postgres, tmp_path / "spool.db").try_connection("auto")
+    assert "a log at event 3" in await new_store(own_postgres, tmp_path / "spool.db").try_connection("follower")
+    assert "a log at event 3" in await new_store(own_postgres, tmp_path / "other.db").try_connection("leader")
     for name, loss in (("spool", Loss(Rollback(3, 9), str(refused.value))), ("other", None)):
         reader = new_store(own_postgres, tmp_path / f"{name}.db")
         await reader.open(read_only=True)
@@ -85,6 +89,7 @@ async def test_lost_events_are_noticed_by_appends_and_at_a_start_until_the_loss_
     again.accept_rollback = True
     async with Kernel(store=again):
         assert again.rollback == Rollback(3, 9)
+    await new_store(own_postgres, tmp_path / "spool.db").try_connection("leader")
     async with new_store(own_postgres, tmp_path / "spool.db") as third:  # now it is the log
         events = await third.read()
         assert third.rollback is None

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gnomon.domain.kernel_health import Role
-from gnomon.errors import RolledBackError
+from gnomon.errors import NoLogError, RolledBackError
 from gnomon.kernel import Kernel
 from gnomon.testing.histories import append, numbered, scheduled, succeeded
 from gnomon_shared_log.shared_log import SharedLog
@@ -30,12 +30,21 @@ async def test_no_kernel_begins_a_new_log_by_itself_in_the_place_of_one_that_was
         await append(store, numbered(succeeded()))
     drop_database(server, database)
     make_database(server, database)
+    refusal = r"is empty, and had another log, with events up to 3: .* the spool"
 
+    reader = make_store()
+    with pytest.raises(NoLogError):
+        await reader.open(read_only=True)
+    assert reader.loss is not None
     for _ in range(2):  # the first attempt has made the tables
-        with pytest.raises(RolledBackError, match=r"is empty, and had another log, with events up to 3: .* the spool"):
+        with pytest.raises(RolledBackError, match=refusal) as checked:
+            await make_store().try_connection("auto")
+        with pytest.raises(RolledBackError, match=refusal) as refused:
             await make_store().open()
+        assert str(checked.value) == str(refused.value) == reader.loss.refusal
 
     (tmp_path / "spool.db").rename(tmp_path / "old.db")
+    assert "a log at event 0" in await make_store().try_connection("auto")
     async with make_store() as new:
         assert await new.head() == 0
 
@@ -48,6 +57,7 @@ async def test_a_spool_goes_on_with_a_log_in_another_place(
     other = f"{database}_2"
     make_database(server, other)
 
+    assert "no log yet" in await make_store(place=place.replace(database, other)).try_connection("leader")
     async with make_store(place=place.replace(database, other)) as moved:
         assert await moved.head() == 0
 

@@ -21,6 +21,7 @@ from gnomon.errors import NoLogError, RolledBackError, StoreError
 from gnomon.testing import check_store
 from gnomon.testing.histories import NOON, SECOND, append, scheduled, succeeded
 from gnomon_sqlite import SqliteStore
+from gnomon_sqlite.connection_check import check_connection
 from gnomon_sqlite.file import rollback
 
 
@@ -121,13 +122,17 @@ async def test_a_log_behind_its_mark_is_refused_and_left_as_it_is(
     before = [content(beside(path, suffix)) for suffix in ("", "-wal", ".mark")]
 
     for _ in range(2):
-        with pytest.raises(RolledBackError, match=rf"had reached event {expected}: .*--accept-rollback"):
+        with pytest.raises(RolledBackError, match=rf"had reached event {expected}: .*--accept-rollback") as checked:
+            check_connection(path, "auto")
+        with pytest.raises(RolledBackError) as refused:
             await SqliteStore(path).open()
+        assert str(checked.value) == str(refused.value)
         assert [content(beside(path, suffix)) for suffix in ("", "-wal", ".mark")] == before
 
     store = SqliteStore(path)
     store.accept_rollback = True
     async with store:
+        assert "is at event" in check_connection(path, "leader")
         assert isinstance(store.rollback, Rollback)
         assert store.rollback.expected == expected
         assert (await append(store, scheduled("next")))[0].position == expected + 1
