@@ -190,7 +190,7 @@ class MongoStore(SharedLog[WriteBatch]):
             return waiting
         events = await queries.read(self._complete_server(), after, limit)
         if self._writer is None:
-            return events
+            return self._noted(events)
         head = self._writer.head  # what is being written is not durable yet
         return [event for event in events if event.position <= head]
 

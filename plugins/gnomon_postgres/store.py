@@ -188,7 +188,7 @@ class PostgresStore(SharedLog[WriteBatch]):
         async with self._server.reading() as connection:
             events = await event_reads.read(connection, after, limit)
         if self._writer is None:
-            return events
+            return self._noted(events)
         head = self._writer.head  # an append whose answer is lost is there, and not acknowledged
         return [event for event in events if event.position <= head]
 

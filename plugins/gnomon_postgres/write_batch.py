@@ -166,6 +166,10 @@ class BatchCodec:
         """Decode one of them."""
         return _decode_execution(body)
 
+    def identity_of(self, event: Event) -> EventIdentity:
+        """Return the identity of an event."""
+        return identity_of(event)
+
     def decode_identity(self, body: bytes) -> EventIdentity:
         """Return the identity with this `body`."""
         position, stream, *_ = msgspec.json.decode(body)

@@ -1,7 +1,8 @@
 """What a database lacks of what this machine knows of the log.
 
-The newest event that was acknowledged to a kernel of this machine is known from the mark beside the spool. A start
-compares it with the log, and so do readers, and the check before a start, which open no spool.
+The newest event that was acknowledged to a kernel of this machine is known from the mark beside the spool. A process
+that follows knows the newest one that it has read, and puts it into the mark before it leads. A start compares the mark
+with the log, and so do readers, and the check before a start, which open no spool.
 """
 
 from __future__ import annotations

@@ -82,6 +82,7 @@ class SharedLog(Store, Generic[B]):
         self._held = AsyncExitStack()
         self._is_open = False
         self._log_id: str | None = None
+        self._newest_read: Event | None = None
         self._fork = ForkGuard()
         self._writer: SpoolingWriter[B] | None = None
         self._watch: LogWatch
@@ -185,6 +186,7 @@ class SharedLog(Store, Generic[B]):
         self._held.push_async_callback(self._spool.close)
         await self._expect_known_log(log_id)
         await self._spool.belongs_to(log_id, self._log.name)
+        self._mark_read()
         settings = self._settings
         writer = SpoolingWriter(self._log, self._lease, self._spool, settings.limits, settings.filing)
         if (lost := await lost_events.find_lost(self._log, self._spool.newest)) is not None:
@@ -224,6 +226,20 @@ class SharedLog(Store, Generic[B]):
         newest = self._spool.newest
         if newest is not None and not await self._log.events.read_head():
             raise RolledBackError(lost_events.replaced(self._log.name, newest, self._spool.path).refusal)
+
+    def _noted(self, events: list[Event]) -> list[Event]:
+        """Return events that this process has read beside a leader, and remember the newest one."""
+        known = self._newest_read.position if self._newest_read is not None else 0
+        if events and events[-1].position > known:
+            self._newest_read = events[-1]
+        return events
+
+    def _mark_read(self) -> None:
+        """Record what this process has read while it followed, as if it had been acknowledged to it."""
+        read, self._newest_read = self._newest_read, None
+        newest = self._spool.newest
+        if read is not None and (newest is None or newest.position < read.position):
+            self._spool.note_newest(self._log.codec.identity_of(read))
 
     async def _find_loss(self, server_log: ServerLog[B], log_id: str | None) -> Loss | None:
         """Return what the database lacks of what this machine knows; None for nothing, and `log_id` without a log."""

@@ -9,7 +9,7 @@ from bson import CodecOptions
 from gnomon.domain.events import Event
 from gnomon.domain.execution import Execution
 from gnomon.domain.records import Checkpoint
-from gnomon_mongo.documents.conversion import checkpoint_of, event_of, execution_of
+from gnomon_mongo.documents.conversion import checkpoint_of, event_document, event_of, execution_of
 from gnomon_mongo.drivers import Document
 from gnomon_shared_log.ports.batch import BatchCodec, EventIdentity
 
@@ -125,6 +125,9 @@ class DocumentCodec(BatchCodec[WriteBatch]):
 
     def decode_execution(self, body: bytes) -> Execution:
         return execution_of(bson.decode(body, _CODEC))
+
+    def identity_of(self, event: Event) -> EventIdentity:
+        return encode_identity(event_document(event, event.position))
 
     def decode_identity(self, body: bytes) -> EventIdentity:
         found = bson.decode(body, _CODEC)

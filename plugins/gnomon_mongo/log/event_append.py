@@ -151,6 +151,12 @@ async def check_event(server: Server, event: Document) -> None:
         raise LostEventsError(server.log_name, event["_id"], await newest_position(server))
 
 
+async def has_event(server: Server, position: int) -> bool:
+    """Return whether the log has an event at a position."""
+    async with server.reading():
+        return await server[schema.EVENTS].find_one({"_id": position}, {"_id": 1}) is not None
+
+
 async def newest_event(server: Server, fields: Document | None = None) -> Document | None:
     """Return the newest event that is in the log, or only these fields of it."""
     async with server.reading():

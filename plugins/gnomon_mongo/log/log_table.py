@@ -10,7 +10,7 @@ from gnomon_mongo.documents.rejected_documents import Rejected, RejectedDocument
 from gnomon_mongo.documents.write_batch import WriteBatch, decode_identity
 from gnomon_mongo.errors import EventRejectedError
 from gnomon_mongo.log import operations
-from gnomon_mongo.log.event_append import check_event, placeholder
+from gnomon_mongo.log.event_append import check_event, has_event, placeholder
 from gnomon_mongo.server import Server
 from gnomon_shared_log.errors import LostEventsError
 from gnomon_shared_log.ports.batch import EventIdentity
@@ -63,7 +63,8 @@ class MongoLogTable(LogTable[WriteBatch]):
         try:
             await check_event(self._server, decode_identity(identity))
         except LostEventsError as exc:
-            if max(exc.found, await self.read_head()) < identity.position:  # not only deleted
+            is_deleted = max(exc.found, await self.read_head()) >= identity.position
+            if not is_deleted or await has_event(self._server, identity.position):
                 raise
 
     async def check_views(self) -> None:

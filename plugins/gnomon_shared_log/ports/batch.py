@@ -93,6 +93,9 @@ class BatchCodec(Protocol[B]):
     def decode_execution(self, body: bytes) -> Execution:
         """Decode one of them."""
 
+    def identity_of(self, event: Event) -> EventIdentity:
+        """Return what tells an event of the log from another one at its position."""
+
     def decode_identity(self, body: bytes) -> EventIdentity:
         """Return the identity with this `body`, which the spool keeps for the next start."""
 

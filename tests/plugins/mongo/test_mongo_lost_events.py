@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -126,6 +127,39 @@ async def test_a_backup_that_is_restored_while_no_kernel_runs_stops_the_start(
     await again.open()
     await keep(again, run(3, 3))
     assert await positions(database) == [1, 2, 3, 4, 5, 6]
+
+
+async def test_other_events_in_the_place_of_acknowledged_ones_are_noticed_at_a_start(
+    make_store: MakeStore, store: MongoStore, database: Any, tmp_path: Path
+) -> None:
+    await keep(store, run(1, 0))
+    await keep(store, run(2, 3))
+    await store.close()
+    await roll_back(database, to=3)
+    async with make_store(spool=tmp_path / "other.db") as other:  # on another machine
+        await keep(other, run(7, 3))
+        await keep(other, run(8, 6))
+
+    with pytest.raises(StoreError, match="event 6 is another one"):
+        await make_store().open()
+
+
+async def test_a_standby_elsewhere_does_not_lead_without_the_events_that_it_has_read(
+    make_store: MakeStore, store: MongoStore, database: Any, eventually: Eventually, tmp_path: Path
+) -> None:
+    await keep(store, run(1, 0))
+    async with Kernel(store=make_store(spool=tmp_path / "other.db")) as standby:
+        await keep(store, run(2, 3))
+        await eventually(lambda: standby.health().position == 6)
+
+        await roll_back(database, to=3)
+        await store.close()  # its lease is free then
+
+        lost = "nobody leads the log, and this kernel cannot: .*events 4 to 6 are missing, its newest event is 3"
+        await eventually(lambda: re.search(lost, str(standby.health().problem)))
+    with pytest.raises(StoreError, match="events 4 to 6 are missing"):  # also after a restart
+        await make_store(spool=tmp_path / "other.db").open()
+    assert await positions(database) == [1, 2, 3]
 
 
 async def test_a_killed_kernel_has_recorded_what_was_acknowledged_to_it(

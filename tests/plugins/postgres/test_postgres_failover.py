@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 from collections.abc import Iterator
 from datetime import timedelta
@@ -165,6 +166,36 @@ async def accepted(store: PostgresStore, batch: list[Event]) -> bool:
     except StoreUnavailableError:
         return False
     return True
+
+
+async def test_a_standby_elsewhere_does_not_lead_without_the_events_that_it_has_read(
+    pair: Pair, tmp_path: Path
+) -> None:
+    leader, spool = PostgresStore(pair.dsn, spool=tmp_path / "spool.db", **LIMITS), tmp_path / "elsewhere.db"
+    await leader.open()
+    await keep(leader, run(0, 0))
+    async with Kernel(store=PostgresStore(pair.dsn, spool=spool, **LIMITS)) as standby:
+        await pair.catch_up()
+        await pair.part()
+        await keep(leader, run(1, 3))
+        await eventually(lambda: standby.health().position == 6)
+
+        pair.fail_over()
+        await leader.close()  # its lease is free then
+
+        lost = (
+            "nobody leads the log, and this kernel cannot: .* events 4 to 6 are missing, its newest event is 3.* accept"
+        )
+        await eventually(lambda: re.search(lost, str(standby.health().problem)))
+    with pytest.raises(RolledBackError, match="events 4 to 6 are missing"):  # also after a restart
+        await PostgresStore(pair.dsn, spool=spool, **LIMITS).open()
+    assert positions(pair.replica.dsn()) == [(1, 3)]
+
+    accepting = PostgresStore(pair.dsn, spool=spool, **LIMITS)
+    accepting.accept_rollback = True
+    async with accepting:
+        await keep(accepting, run(2, 6))
+    assert positions(pair.replica.dsn()) == [(1, 3), (6, 6), (7, 9)]
 
 
 async def test_a_replica_that_lacks_nothing_is_written_after_its_promotion(pair: Pair, tmp_path: Path) -> None:
