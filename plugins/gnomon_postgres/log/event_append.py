@@ -31,7 +31,7 @@ from gnomon_postgres.log.lease_table import PostgresLeaseTable
 from gnomon_postgres.log.stream_ends import StreamEnds
 from gnomon_postgres.schema.partitions import ensure
 from gnomon_postgres.server import Connection, Server
-from gnomon_shared_log.errors import LostEventsError
+from gnomon_shared_log.errors import LostEventsError, Refusal
 from gnomon_shared_log.ports.lease_row import Term
 
 MOST_EVENTS, MOST_BYTES = 4096, 4 * 1024 * 1024
@@ -155,7 +155,10 @@ class EventAppend:
             raise LostEventsError(self._server.address, events[0].position - 1, row.last)
         known, others = self._ends.find(events)
         if others:
-            known |= await event_reads.ends(connection, others)
+            read = await event_reads.ends(connection, others)
+            if not has_gaps and (event := self._ends.find_unlinked(others, read)) is not None:
+                raise Refusal(_unlinked(event))
+            known |= read
         rows_of = commit_rows.rows_with_gaps if has_gaps else commit_rows.rows_of
         rows, ends = rows_of(events, known, row.newest)
         _expect_little((one[commit_rows.BODY] for one in rows), len(events))
@@ -221,6 +224,14 @@ class EventAppend:
 def _expect_little(bodies: Iterable[bytes], events: int) -> None:
     if events > 1 and sum(map(len, bodies)) > MOST_BYTES:
         raise _TooMuch
+
+
+def _unlinked(event: Event) -> str:
+    return (
+        f"the end of stream {event.stream!r} is not known, which event {event.version} follows: another program has "
+        "deleted or changed rows of `streams`, `live` or `ended`; stop the kernel, then run `gnomon postgres rebuild`, "
+        "which builds them again from the log"
+    )
 
 
 def _conflict(event: Event) -> ConflictError:

@@ -7,10 +7,10 @@ these names are known, because looking for them on the server took a quarter of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from gnomon.domain.events import Event
+from gnomon.domain.events import Event, ExecutionEvent
 from gnomon.stores.commit_rows import End
 
 MOST = 25_000
@@ -18,10 +18,10 @@ MOST = 25_000
 
 
 class Found(NamedTuple):
-    """The known ends of streams, and the streams whose ends have to be read; the others begin with these events."""
+    """The known ends of streams, and those that have to be read, each with its first event; the others begin here."""
 
     ends: dict[str, End]
-    others: list[str]
+    others: dict[str, Event]
 
 
 class StreamEnds:
@@ -64,7 +64,7 @@ class StreamEnds:
 
     def find(self, events: Sequence[Event]) -> Found:
         """Return what is known of the streams of these events."""
-        found = Found({}, [])
+        found = Found({}, {})
         young, old = self._young, self._old
         seen: set[str] = set()
         for event in events:
@@ -75,5 +75,19 @@ class StreamEnds:
             if (end := young.get(stream) or old.get(stream)) is not None:
                 found.ends[stream] = end
             elif event.version > 1 or stream in self._names:
-                found.others.append(stream)
+                found.others[stream] = event
         return found
+
+    def find_unlinked(self, others: Mapping[str, Event], ends: Mapping[str, End]) -> Event | None:
+        """Return an event that follows no end that was read, although the log must have one; None without any.
+
+        A run that retention has deleted may have another event, such as a late result: it begins a stream again.
+        """
+        for stream, event in others.items():
+            end = ends.get(stream)
+            if end is not None and end[0] < event.version - 1:
+                return event
+            is_deletable = isinstance(event, ExecutionEvent) and stream not in self._names
+            if end is None and event.version > 1 and not is_deletable:
+                return event
+        return None

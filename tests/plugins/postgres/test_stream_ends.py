@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gnomon.testing.histories import NOON, SECOND, numbered, succeeded
+from gnomon.domain.events import JobPaused
+from gnomon.testing.histories import NOON, SECOND, extend, job_added, numbered, succeeded
 from gnomon_postgres.log import stream_ends
 from gnomon_postgres.log.stream_ends import StreamEnds
 
@@ -21,7 +22,7 @@ def test_ends_are_forgotten_when_there_are_many_and_their_views_are_filed(monkey
     known = {position for _, position in found.ends.values()}
     assert {9, 12, 15, 18, 21, 24, 27} <= known  # 27 - 20 = 7
     assert 3 not in known
-    assert found.others == [history[0].stream]
+    assert list(found.others) == [history[0].stream]
 
 
 def test_a_deleted_stream_is_forgotten_unless_it_has_begun_again() -> None:
@@ -46,6 +47,19 @@ def test_a_stream_that_is_there_is_looked_up_although_an_event_begins_it(monkeyp
     ends.note_over([over.stream])
     ends.forget(None, filed=over.position)
 
-    assert ends.find([stored, running, over]) == ({}, [stored.stream, running.stream])
+    assert ends.find([stored, running, over]) == ({}, {stored.stream: stored, running.stream: running})
     ends.forget([stored.stream], filed=over.position)
-    assert ends.find([stored, running, over]).others == [running.stream]
+    assert list(ends.find([stored, running, over]).others) == [running.stream]
+
+
+def test_only_a_run_that_may_have_been_deleted_goes_on_without_an_end() -> None:
+    ends = StreamEnds()
+    live, deleted = (succeeded("sync", NOON + number * SECOND)[1] for number in range(2))
+    job = extend(job_added(), JobPaused)[-1]
+    ends.note_names([live.stream])
+
+    for event, is_deletable in ((live, False), (deleted, True), (job, False)):
+        found = ends.find([event])
+        assert ends.find_unlinked(found.others, {}) == (None if is_deletable else event)
+        assert ends.find_unlinked(found.others, {event.stream: (event.version - 1, 7)}) is None
+        assert ends.find_unlinked(found.others, {event.stream: (event.version - 2, 7)}) == event
