@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -97,7 +98,8 @@ class PostgresStore(SharedLog[WriteBatch]):
     async def _prepare(self) -> None:
         self.rollback = None
         await projection.end_earlier_writers(self._server)
-        await migrations.complete(self._server, accepts_loss=self.accept_rollback)
+        hold = partial(self._tables.lease.hold, term=self._lease.term())
+        await migrations.complete(self._server, hold, accepts_loss=self.accept_rollback)
         start_task(self._tables.events.notices.run(), self._held)
 
     def _refusal(self, lost: LostEventsError, spool: Path) -> str:  # noqa: ARG002 - it is not to be renamed here

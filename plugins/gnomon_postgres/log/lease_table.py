@@ -27,6 +27,7 @@ _CHANGED = """owner = %(owner)s, epoch = %(epoch)s, renewals = %(renewals)s, sec
 _DURABLE: Final = "set_config('synchronous_commit', 'on', true)"
 _NOTIFY: Final = f"pg_notify('{CHANNEL}', %(notice)s)"
 _READ = f"SELECT {COLUMNS} FROM {{schema}}.lease"  # noqa: S608 - our own names
+_HOLD = "SELECT FROM {schema}.lease WHERE owner = %(owner)s AND epoch = %(epoch)s FOR KEY SHARE"
 _PUT = f"""UPDATE {{schema}}.lease SET {_CHANGED}, since = clock_timestamp()
     WHERE epoch < %(epoch)s AND (owner, epoch, renewals) IS NOT DISTINCT FROM
         (%(seen_owner)s::text, coalesce(%(seen_epoch)s, epoch), coalesce(%(seen_renewals)s, renewals))
@@ -93,6 +94,12 @@ class PostgresLeaseTable(LeaseTable):
         """Check that the row, which is the fence, is of this term: appends of earlier ones ended when it became so."""
         async with self._server.writing() as connection:
             await self.check(connection, term)
+
+    async def hold(self, connection: Connection, term: Term) -> None:
+        """Keep others from leading until the caller's transaction ends; errors of `check` if this term is over."""
+        if await connection.fetch_one(_HOLD, {"owner": term.owner, "epoch": term.epoch}) is None:
+            await self.check(connection, term)
+            raise StoreUnavailableError(f"{self.log_name} has changed its leader meanwhile: try again")
 
     async def check(self, connection: Connection, term: Term) -> None:
         """Raise DeposedError if the log is not open to a term; StoreUnavailableError for a later one of its owner."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 from gnomon.errors import NoLogError, RolledBackError, StoreError
 from gnomon.logs import get_logger
@@ -12,6 +14,7 @@ from gnomon_postgres.schema.schema_check import LEASE, STATEMENTS, Missing, find
 from gnomon_postgres.server import WORK_LIMIT_S, Connection, Server
 
 log = get_logger("gnomon.postgres")
+Hold: TypeAlias = Callable[[Connection], Awaitable[None]]
 
 # A lock of the transaction, so that a pooler cannot lose it. Kernels that start at the same time wait for each other.
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('gnomon ' || %s, 0))"
@@ -41,10 +44,14 @@ async def prepare(server: Server, *, accepts_loss: bool = False) -> str:
         return str(log_id)
 
 
-async def complete(server: Server, *, accepts_loss: bool = False) -> None:
-    """Make again what another program has dropped, for the kernel that leads; errors as `prepare`."""
+async def complete(server: Server, hold: Hold, *, accepts_loss: bool = False) -> None:
+    """Make again what another program has dropped, for the kernel that leads; errors as `prepare`, and those of `hold`.
+
+    `hold` keeps others from leading until the end of the transaction, or says that this kernel leads no longer.
+    """
     async with server.writing(WORK_LIMIT_S) as connection, connection.transaction():
         await connection.fetch(_LOCK, (server.schema,))
+        await hold(connection)
         missing = await find_missing(server)
         if refusal := missing.refusal(server.address, accepts=accepts_loss):
             raise RolledBackError(refusal)

@@ -10,18 +10,22 @@ from typing import Any
 import psycopg
 import pytest
 
+from gnomon.domain import codec
 from gnomon.domain.events import Event
 from gnomon.domain.records import ActionQuery, ExecutionQuery
-from gnomon.errors import NoLogError, RolledBackError, StoreError, StoreInUseError
+from gnomon.errors import DeposedError, NoLogError, RolledBackError, StoreError, StoreInUseError
 from gnomon.kernel import Kernel
 from gnomon.testing.histories import NOON, append, kernel_history, succeeded
 from gnomon_postgres import PostgresStore
 from gnomon_postgres.connection_check import check_connection
-from gnomon_postgres.schema import schema_check
+from gnomon_postgres.log.lease_table import PostgresLeaseTable
+from gnomon_postgres.schema import migrations, schema_check
 from gnomon_postgres.schema.partitions import PARENTS, attachment
 from gnomon_postgres.schema.schema_check import find_missing
 from gnomon_postgres.server import Connection, Server
+from gnomon_postgres.views import projection
 from log_places import patient
+from order_receiving import TERM
 from store_commands import fill
 
 MADE_AGAIN = [
@@ -99,6 +103,63 @@ async def test_only_the_kernel_that_leads_makes_it_again(
         assert await find_missing(open_server) == missing
     async with standby, server.borrowed() as open_server:
         assert (await find_missing(open_server)).parts == {}
+
+
+async def test_a_kernel_that_leads_no_longer_makes_nothing_again(
+    dsn: str, make_store: Callable[..., PostgresStore], server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with make_store():
+        pass
+    end_earlier_writers = projection.end_earlier_writers
+
+    async def lose_the_lease(server: Server) -> None:
+        await end_earlier_writers(server)
+        execute(dsn, "DROP TABLE gnomon.fires CASCADE")
+        execute(dsn, "UPDATE gnomon.lease SET owner = 'another kernel', epoch = epoch + 1")
+
+    monkeypatch.setattr(projection, "end_earlier_writers", lose_the_lease)
+    with pytest.raises(DeposedError, match="another kernel took the lease, and leads in epoch 3"):
+        await make_store().open()
+
+    async with server.borrowed() as open_server:
+        assert "fires" in (await find_missing(open_server)).parts
+
+
+async def test_nobody_takes_over_while_the_tables_are_made_again(dsn: str, led_server: Server) -> None:
+    lease = PostgresLeaseTable(led_server)
+
+    async def try_to_take_over(connection: Connection) -> None:
+        await lease.hold(connection, TERM)
+        with psycopg.connect(dsn, autocommit=True) as other, pytest.raises(psycopg.errors.LockNotAvailable):
+            other.execute("SELECT FROM gnomon.lease FOR UPDATE NOWAIT")
+
+    execute(dsn, "DROP TABLE gnomon.fires CASCADE")
+    await migrations.complete(led_server, try_to_take_over)
+
+    assert (await find_missing(led_server)).parts == {}
+
+
+async def test_a_standby_that_accepts_a_loss_waits_until_nobody_leads(
+    dsn: str, make_store: Callable[..., PostgresStore], server: Server, tmp_path: Path
+) -> None:
+    (kept,) = succeeded()[-1:]
+    standby = make_store("standby")
+    standby.accept_rollback = True
+    async with make_store():
+        pass
+    async with standby:
+        await standby._spool.put_ends([(kept.stream, kept.version, codec.encode(kept))])
+    async with make_store(), server.borrowed() as open_server:
+        execute(dsn, "DROP TABLE gnomon.late_ends")
+
+        with pytest.raises(StoreInUseError):
+            await standby.open()
+        await standby.open(read_only=True)
+        await standby.close()
+
+        assert "late_ends" in (await find_missing(open_server)).parts
+    async with standby:
+        assert await standby.late_ends() == [kept]
 
 
 async def test_partitions_that_come_and_go_during_the_check_are_not_missing(
