@@ -28,6 +28,8 @@ _TRANSIENT_STATES = {
 }
 _WRONG_OPTION = "wrong option"
 """Stands for a state where libpq itself refuses an option of the DSN."""
+_DEPENDENT = "2BP01"
+"""Something depends on what is to be dropped; the detail of the error says what."""
 _MISSING = (
     "something is not as Gnomon made it: was it dropped or altered? `gnomon check --connect` says what is missing, and "
     "whether a start makes it again; otherwise restore a backup"
@@ -42,6 +44,10 @@ _ADVICE = {
     "25P04": "a transaction was ended: `transaction_timeout` is too short for it",
     "28000": "check the user in `dsn`, and pg_hba.conf",
     "28P01": "check the user and the password in `dsn`",
+    _DEPENDENT: (
+        "the table is one of Gnomon's, and something that another program has made depends on it: drop that, or make "
+        "it from the tables `commits` and `ended` and not from their partitions"
+    ),
     "3D000": "there is no such database: create it, restore a backup, or check its name in `dsn`",
     "3F000": _MISSING,
     "42501": (
@@ -101,5 +107,9 @@ def _state(exc: BaseException) -> str | None:
 
 
 def _shortened(exc: BaseException) -> str:
-    primary = exc.diag.message_primary if isinstance(exc, psycopg.Error) else None  # without the text of the statement
-    return " ".join((primary or str(exc)).split())[:LONGEST]
+    said = None
+    if isinstance(exc, psycopg.Error):
+        said = exc.diag.message_primary  # without the text of the statement
+        if exc.sqlstate == _DEPENDENT and exc.diag.message_detail:
+            said = exc.diag.message_detail
+    return " ".join((said or str(exc)).split())[:LONGEST]

@@ -36,6 +36,7 @@ from gnomon_postgres.schema.view_rows import Columns, copy
 from gnomon_postgres.schema.view_tables import ALL_PARTS
 from gnomon_postgres.server import WORK_LIMIT_S, Connection, Row, Server
 from gnomon_postgres.views import projection
+from gnomon_shared_log.errors import Refusal
 
 LOCK_LIMIT_MS: Final = 100
 LOCK_PAUSE_S, LOCK_ATTEMPTS = 1.0, 600
@@ -178,9 +179,16 @@ async def _free_left(server: Server) -> None:
 
 
 async def _free(server: Server, names: Collection[str]) -> None:
+    """Drop tables: all that the server lets go. Refusal for others, such as one that a view of a user reads."""
+    refused: Refusal | None = None
     for name in names:
-        async with server.writing(WORK_LIMIT_S) as connection:
-            await connection.execute(f"DROP TABLE IF EXISTS {{schema}}.{name}")
+        try:
+            async with server.writing(WORK_LIMIT_S) as connection:
+                await connection.execute(f"DROP TABLE IF EXISTS {{schema}}.{name}")
+        except Refusal as exc:
+            refused = refused or exc
+    if refused is not None:
+        raise refused
 
 
 async def _droppable(connection: Connection, first: int, before: datetime, most: int = MOST_AT_ONCE) -> Stretch | None:

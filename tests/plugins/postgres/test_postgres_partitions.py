@@ -15,7 +15,7 @@ import pytest
 from gnomon.domain import events, execution
 from gnomon.domain.events import Event
 from gnomon.domain.records import ActionQuery, ExecutionQuery, LogLine
-from gnomon.errors import StoreUnavailableError
+from gnomon.errors import StoreError, StoreUnavailableError
 from gnomon.ports import Store
 from gnomon.stores.memory import MemoryStore
 from gnomon.testing.histories import (
@@ -163,6 +163,23 @@ async def test_tables_that_an_ended_kernel_has_detached_are_dropped_by_the_next_
     assert await store.prune(NOON) == 0
     assert detached(dsn) == []
     assert (await store.executions(ExecutionQuery())).total == total
+
+
+async def test_a_view_of_a_user_keeps_the_files_of_its_partition_and_no_others(store: PostgresStore, dsn: str) -> None:
+    for number in range(100):
+        await append(store, succeeded("sync", NOON + number * SECOND))
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("CREATE VIEW public.mine AS SELECT id FROM gnomon.ended_1")
+
+        for _ in range(2):
+            with pytest.raises(StoreError, match=r"drop that.*view mine depends on table [a-z.]*detached_ended_1_"):
+                await store.prune(NOON + MINUTE)
+            assert [name.rpartition("_")[0] for name in detached(dsn)] == ["detached_ended_1"]
+            assert (await store.executions(ExecutionQuery())).total < 50
+
+        connection.execute("DROP VIEW public.mine")
+    await store.prune(NOON + MINUTE)
+    assert detached(dsn) == []
 
 
 async def test_runs_of_a_partition_that_is_nearly_over_are_left_to_be_dropped_with_it(store: PostgresStore) -> None:
