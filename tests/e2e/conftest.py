@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gnomon_process import PATIENCE, Gnomon
+from servers import Port
 
 JOBS = """
 import logging
@@ -101,6 +102,14 @@ def start(folder: Path, environment: dict[str, str]) -> Iterator[Callable[..., G
     yield start_one
     for one in started:
         one.close()
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """Provide a port that nobody else gets before the end of the test."""
+    kept = Port()
+    yield kept.number
+    kept.release()
 
 
 @pytest.fixture

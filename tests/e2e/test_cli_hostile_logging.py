@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -74,9 +73,9 @@ BODIES = ("closed", "closed_descriptor", "replaced", "overlapping", "filtered", 
 
 
 @pytest.mark.parametrize("body", BODIES)
-def test_a_body_that_breaks_logging_hurts_nobody_else(body: str, start: Start, gnomon: Run, folder: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+def test_a_body_that_breaks_logging_hurts_nobody_else(
+    body: str, start: Start, gnomon: Run, folder: Path, port: int
+) -> None:
     (folder / "breaking.py").write_text(MODULE)
     (folder / "gnomon.toml").write_text(
         f'[kernel]\ndrain = "5s"\n[plugins.sqlite]\npath = "gnomon.db"\n[plugins.web]\nport = {port}\n'

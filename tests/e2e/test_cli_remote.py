@@ -6,13 +6,11 @@ import json
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from servers import Port
 
 Start = Callable[..., Any]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -37,13 +35,6 @@ tokens = [
 ]
 """
 JOBS = ("steps", "broken", "slow", "until_cancelled", "counts")
-
-
-@pytest.fixture
-def port() -> Iterator[int]:
-    kept = Port()
-    yield kept.number
-    kept.release()
 
 
 @pytest.fixture

@@ -5,15 +5,11 @@ from __future__ import annotations
 import signal
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.cookies import SimpleCookie
 from json import dumps, loads
 from pathlib import Path
 from typing import Any
-
-import pytest
-
-from servers import Port
 
 OPERATOR = "Zq8v-3rWk-X5tL-of-the-operator"
 CONFIG = """
@@ -24,13 +20,6 @@ path = "gnomon.db"
 port = {port}
 tokens = [{{ name = "ann", role = "operator", token = "{token}" }}]
 """
-
-
-@pytest.fixture
-def port() -> Iterator[int]:
-    kept = Port()
-    yield kept.number
-    kept.release()
 
 
 class Browser:

@@ -66,12 +66,9 @@ token = "{TOKEN}"
 
 
 @pytest.fixture
-def port(folder: Path) -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
+def config(folder: Path, port: int) -> None:
     (folder / "hostile_jobs.py").write_text(MODULE)
     (folder / "gnomon.toml").write_text(CONFIG.replace("PORT", str(port)))
-    return port
 
 
 def wait_for_server(port: int) -> None:
@@ -98,6 +95,7 @@ def unsafe_in(printed: dict[str, str]) -> dict[str, list[str]]:
     return {name: characters for name, characters in found.items() if characters}
 
 
+@pytest.mark.usefixtures("config")
 @pytest.mark.parametrize("style", ["console", "logfmt", "json"])
 def test_no_line_of_a_kernels_log_controls_a_terminal(style: str, start: Start, gnomon: Run, port: int) -> None:
     kernel = start("run", "--log-format", style, "--log-level", "debug")
@@ -113,6 +111,7 @@ def test_no_line_of_a_kernels_log_controls_a_terminal(style: str, start: Start, 
     assert not any(line.startswith("2026-01-01") for line in kernel.lines)
 
 
+@pytest.mark.usefixtures("config")
 def test_no_command_prints_what_controls_a_terminal(start: Start, gnomon: Run, port: int) -> None:
     kernel = start("run", "--log-format", "json")
     kernel.wait_for("kernel started")
