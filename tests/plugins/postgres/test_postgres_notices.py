@@ -28,7 +28,8 @@ LONG_S = 60.0
 @pytest.fixture
 async def store(dsn: str, tmp_path: Path) -> AsyncIterator[PostgresStore]:
     limit = timedelta(seconds=LONG_S)
-    async with PostgresStore(dsn, spool=tmp_path / "spool.db", timeout=limit / 2, lease=limit) as store:
+    # No renewal of its own comes between those of a test.
+    async with PostgresStore(dsn, spool=tmp_path / "spool.db", timeout=limit / 2, lease=60 * limit) as store:
         yield store
 
 
