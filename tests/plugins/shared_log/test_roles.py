@@ -109,7 +109,7 @@ from log_places import store_of
 
 async def main():
     place, spool = sys.argv[1:]
-    lease = {"lease": timedelta(seconds=1), "timeout": timedelta(milliseconds=900)}
+    lease = {"lease": timedelta(seconds=10), "timeout": timedelta(seconds=9)}
     async with store_of(place, spool, **lease) as store:
         await append(store, scheduled())
         print("open", flush=True)

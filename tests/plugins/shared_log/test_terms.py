@@ -386,7 +386,7 @@ from log_places import store_of
 
 async def main():
     place, spool, cut_off = sys.argv[1:]
-    lease = {"lease": timedelta(seconds=1), "timeout": timedelta(milliseconds=900)}
+    lease = {"lease": timedelta(seconds=3), "timeout": timedelta(seconds=2.9)}
     async with store_of(place, spool, cut_off=cut_off, **lease) as store:
         await append(store, scheduled())
         print("open", flush=True)
@@ -423,7 +423,7 @@ async def test_a_stopped_process_of_this_machine_does_not_keep_the_log(
 ) -> None:
     holder = start_holder()
     holder.send_signal(signal.SIGSTOP)
-    store = make_store(lease=timedelta(seconds=1), timeout=timedelta(milliseconds=900))
+    store = make_store(lease=timedelta(seconds=3), timeout=timedelta(seconds=2.9))
 
     await opened(store)
     assert await store.head() == 1
