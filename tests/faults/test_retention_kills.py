@@ -35,8 +35,8 @@ from servers import eventually
 ROUNDS = 60
 FEW, MANY = 20, 600
 """Bodies that begin in a round before something is killed."""
-ORDERS_LIMIT_S = 300.0
-"""For thousands of orders that are left at the end."""
+LIMIT_S = 300.0
+"""For hundreds of runs to begin, and for thousands of orders that are left at the end, also on a busy machine."""
 OUTSIDE = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname ~ 'commits|ended' AND NOT relispartition"
 
 
@@ -152,7 +152,7 @@ async def reach_a_moment(chance: random.Random, noted: Noted, dsn: str, *, is_am
             return False
         return not is_amid_a_drop or noted.deletions > deletions or bool(outside(dsn))
 
-    await eventually(is_reached)
+    await eventually(is_reached, LIMIT_S)
     await asyncio.sleep(chance.uniform(0, 0.2))
 
 
@@ -175,7 +175,7 @@ async def ended(applications: OrderingApplications, folder: Path, before: dateti
     plugins.add(notes)
     async with Kernel(store=store, jobs=jobs_of(notes), plugins=plugins) as kernel:
         await kernel.pause("tick")
-        await eventually(lambda: has_answered(store), ORDERS_LIMIT_S)
+        await eventually(lambda: has_answered(store), LIMIT_S)
         await eventually(lambda: kernel.is_idle and not kernel.health().running and not kernel.health().waiting)
         await store.prune(before)
         yield store

@@ -72,7 +72,7 @@ async def test_a_leader_and_its_follower_list_the_same_members(tmp_path: Path) -
         Kernel(store=SqliteStore(path), node="a") as leader,
         Kernel(store=SqliteStore(path), node="b", role="follower") as follower,
     ):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             by_leader = await until_both_are_listed(leader)
             by_follower = await until_both_are_listed(follower)
             while follower.health().leader is None:  # noqa: ASYNC110 - health is polled, as by a probe
@@ -90,7 +90,7 @@ async def test_a_follower_without_a_leader_lists_itself_and_says_that_nobody_lea
         pass
     async with Kernel(store=SqliteStore(path), role="follower") as follower:
         (alone,) = await follower.kernels()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             while "leader" not in follower.health().problems:  # noqa: ASYNC110 - health is polled, as by a probe
                 await asyncio.sleep(0.01)
         health = follower.health()
