@@ -111,6 +111,7 @@ def test_no_line_of_a_kernels_log_controls_a_terminal(style: str, start: Start, 
     assert not any(line.startswith("2026-01-01") for line in kernel.lines)
 
 
+@pytest.mark.timeout(900)  # two dozen processes, one after the other
 @pytest.mark.usefixtures("config")
 def test_no_command_prints_what_controls_a_terminal(start: Start, gnomon: Run, port: int) -> None:
     kernel = start("run", "--log-format", "json")
