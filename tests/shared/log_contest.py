@@ -142,6 +142,14 @@ class Observer:
                 if event.type == "kernel_started":
                     self.first, self.leader = event.position, event.node
 
+    async def end_term(self) -> None:
+        """End the term of a kernel that was killed, as `gnomon takeover` does: the next one need not wait for it."""
+        holder = await self._store.holder()
+        while holder is not None and holder.is_active:  # a renewal that it had sent has only now arrived
+            holder = await self._store.holder()
+        if holder is not None:
+            await self._store.take_over(holder)
+
     async def close(self) -> None:
         await self._store.close()
 
@@ -195,13 +203,14 @@ class Contest:
         return self._observer.head
 
     async def end(self) -> None:
-        """Wait until every viewer has seen the log up to its present end, and kill all contenders."""
+        """Wait until every viewer has seen the log up to its present end, kill all contenders, and free the log."""
         await self.ready()
         head = await self.head()
         await eventually(lambda: all(self.has_seen(one, head) for one in self.contenders), PATIENCE)
         for contender in self.contenders:
             contender.kill()
         self.notes.read()
+        await self._observer.end_term()
 
 
 @asynccontextmanager
