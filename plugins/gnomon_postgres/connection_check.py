@@ -9,14 +9,13 @@ from gnomon.domain.kernel_health import Role
 from gnomon.errors import NoLogError, StoreError
 from gnomon_postgres.schema.order_tables import WRITTEN_BY_FOLLOWERS
 from gnomon_postgres.schema.schema_check import find_missing, is_own
-from gnomon_postgres.server import LIST_LIMIT_S, Connection, Row, Server
+from gnomon_postgres.server import Connection, Row, Server
 
 _SERVER = """
     SELECT current_setting('server_version'), pg_is_in_recovery(), current_setting('fsync')::bool,
         current_setting('full_page_writes')::bool,
         current_setting('synchronous_standby_names'), (SELECT count(*) FROM pg_stat_replication), current_user::text,
-        has_database_privilege(current_database(), 'CREATE'), current_setting('transaction_read_only')::bool,
-        (SELECT setting::int FROM pg_settings WHERE name = 'statement_timeout')
+        has_database_privilege(current_database(), 'CREATE'), current_setting('transaction_read_only')::bool
 """
 _SCHEMA = """
     SELECT has_schema_privilege(oid, 'USAGE'), has_schema_privilege(oid, 'CREATE')
@@ -44,7 +43,6 @@ class _Settings(NamedTuple):
     role: str
     may_create_schema: bool
     is_read_only: bool
-    statement_timeout_ms: int
 
 
 class _Table(NamedTuple):
@@ -158,8 +156,6 @@ def _remarks(settings: _Settings) -> Iterator[str]:
         yield f"{replicas}, synchronous: {settings.synchronous_standbys}"
     elif settings.replicas:
         yield f"{replicas}, none synchronous: if one is promoted, acknowledged events may be lost"
-    if 0 < settings.statement_timeout_ms < 1000 * LIST_LIMIT_S:
-        yield f"`statement_timeout` is {settings.statement_timeout_ms} ms: the server ends lists that take longer"
     if not settings.flushes:
         yield "fsync is off: a power cut may lose or damage the database"
     elif not settings.writes_full_pages:
@@ -172,7 +168,7 @@ async def _pooler(server: Server) -> list[str]:
     In transaction mode it lends a process of the server to one client after the other.
     """
     async with server.reading() as one, server.reading() as other:
-        if await one.link.is_direct():
+        if one.link.is_direct:
             return []
         first = await _process(one)
         async with other.transaction():

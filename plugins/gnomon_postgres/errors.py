@@ -61,8 +61,8 @@ _ADVICE = {
     "42P07": "the schema has a table of another program with the name of one of Gnomon's: use another `schema`",
     "53100": "its disk is full: free some space there",
     "53300": "no connection is free: end some, raise `max_connections`, or put a pooler in between",
-    "55P03": "a lock was not free in time: `lock_timeout` is too short, or another program holds it",
-    "57014": "it has ended a statement: `statement_timeout` is too short, or it was cancelled there",
+    "55P03": "a lock was not free in time: another program holds it",
+    "57014": "it has ended a statement, which was cancelled there",
 }
 # Before it is connected, libpq returns a text and no state.
 _REFUSED_CONNECTIONS = (

@@ -63,15 +63,14 @@ def place(given: Mapping[str, Any]) -> str:
 
 
 def defaults(given: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-    """Return options that a connection string does not have; `timeout` is in seconds."""
+    """Return options beside those of a connection string, and the encoding of all texts; `timeout` is in seconds."""
     options: dict[str, Any] = {
         "fallback_application_name": "gnomon",
-        "client_encoding": "utf8",
         "connect_timeout": max(round(timeout), 2),  # libpq takes a smaller one for 2
     }
     if "," in str(given.get("host", "")):  # one of them can be written, the others are standbys
         options["target_session_attrs"] = "read-write"
-    return {name: value for name, value in options.items() if name not in given}
+    return {name: value for name, value in options.items() if name not in given} | {"client_encoding": "utf8"}
 
 
 def _reason(said: str) -> str:

@@ -3,23 +3,20 @@
     async with server.reading() as connection:
         rows = await connection.fetch("SELECT first, events FROM {schema}.commits WHERE last > %s", (after,))
 
-Each statement outside `connection.transaction()` is its own transaction. Nothing is kept in a session, so a pooler
-may give each transaction another one: no SET without LOCAL, no lock that outlives a transaction, and statements are
-prepared only where there is no pooler. A statement names its tables with `{schema}`, which stands for the quoted name
-of the schema.
+Each statement outside `connection.transaction()` is its own transaction. Nothing is kept in a session that a pooler
+may lend to others: no setting and no lock that outlives a transaction, and no prepared statement. A statement names its
+tables with `{schema}`, which stands for the quoted name of the schema.
 """
 
 from __future__ import annotations
 
 import asyncio
 import select
-import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import Any, Self, TypeAlias
+from contextlib import asynccontextmanager, nullcontext, suppress
+from typing import Any, TypeAlias
 
 import psycopg
-from psycopg import waiting
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 
@@ -28,6 +25,7 @@ from gnomon.forks import abandon_in_children
 from gnomon.tasks import protected
 from gnomon_postgres import log_address
 from gnomon_postgres.errors import translate
+from gnomon_postgres.session import READ_COMMITTED, Session
 
 Row: TypeAlias = tuple[Any, ...]
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
@@ -43,57 +41,18 @@ WORK_LIMIT_S = 600.0
 CANCEL_LIMIT_S = 1.0
 SNAPSHOT = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
 """The mode of a transaction whose statements all see the log as it was at the first one."""
-_WAIT_INTERVAL_S = 0.1
-_REPLICAS_LEFT_OUT = "SyncRepWaitForLSN"
-"""The function of the server that warns of a commit for whose synchronous replicas it does not wait any longer. The
-warning has no state of its own, and its text is in the language of the server."""
-
-
-class _Link(psycopg.AsyncConnection[Row]):
-    """A connection that is given up when its task is cancelled: the driver would wait up to 10 s for the server."""
-
-    _is_direct: bool | None = None
-    warned: list[str | None]
-
-    @classmethod
-    async def open(cls, dsn: str) -> Self:
-        link = await cls.connect(dsn, autocommit=True, prepare_threshold=None)
-        link.warned = warned = []
-        link.add_notice_handler(lambda notice: warned.append(notice.source_function))
-        return link
-
-    async def execute(self, query: Any, params: Any = None, **options: Any) -> psycopg.AsyncCursor[Row]:
-        """Execute a statement; OperationalError where it is committed, but synchronous replicas may not have it."""
-        self.warned.clear()
-        cursor = await super().execute(query, params, **options)
-        if _REPLICAS_LEFT_OUT in self.warned:
-            raise psycopg.OperationalError("the wait for the synchronous replicas of a commit was cancelled")
-        return cursor
-
-    async def wait(self, gen: Any, interval: float = _WAIT_INTERVAL_S, *args: Any, **kwargs: Any) -> Any:
-        return await waiting.wait_async(gen, self.pgconn.socket, interval, *args, **kwargs)
-
-    async def is_direct(self) -> bool:
-        """Return whether the session is ours alone: a pooler gives a client another key than the server's process."""
-        if self._is_direct is None:
-            row = await (await self.execute("SELECT pg_backend_pid()")).fetchone()
-            self._is_direct = row == (self.info.backend_pid,)
-            self.prepare_threshold = sys.maxsize if self._is_direct else None  # what is asked for, and nothing else
-        return self._is_direct
 
 
 class Connection:
     """A connection while it is lent. Rows are tuples; parameters are `%s` or `%(name)s`."""
 
-    def __init__(self, link: _Link, schema: str, idle_limit_s: float) -> None:
+    def __init__(self, link: Session, schema: str) -> None:
         self.link = link
         self._schema = schema
-        self._idle_limit_ms = round(idle_limit_s * 1000)
 
     async def fetch(self, statement: str, parameters: Parameters | None = None) -> list[Row]:
         """Execute a statement that returns rows, and return all of them."""
-        cursor = await self.link.execute(self.sql(statement, parameters), parameters, binary=True)
-        return await cursor.fetchall()
+        return await (await self._execute(statement, parameters, binary=True)).fetchall()
 
     async def fetch_one(
         self, statement: str, parameters: Parameters | None = None, *, prepare: bool = False
@@ -103,13 +62,33 @@ class Connection:
         With `prepare` the server plans it once for the connection, unless that leads through a pooler. The driver sends
         numbers in the smallest type that holds them, and statements of other types are other statements: use Int8.
         """
-        prepare = prepare and await self.link.is_direct()
-        cursor = await self.link.execute(self.sql(statement, parameters), parameters, prepare=prepare, binary=True)
-        return await cursor.fetchone()
+        prepare = prepare and self.link.is_direct
+        return await (await self._execute(statement, parameters, prepare=prepare, binary=True)).fetchone()
 
     async def execute(self, statement: str, parameters: Parameters | None = None) -> int:
-        """Execute a statement, or several without parameters; return how many rows the last one has changed."""
-        return (await self.link.execute(self.sql(statement, parameters), parameters)).rowcount
+        """Execute a statement; return how many rows it has changed.
+
+        In a transaction, several without parameters may be executed at once; the number is that of the last one then.
+        """
+        return (await self._execute(statement, parameters)).rowcount
+
+    async def _execute(
+        self, statement: str, parameters: Parameters | None, *, prepare: bool | None = None, binary: bool = False
+    ) -> psycopg.AsyncCursor[Row]:
+        link, text = self.link, self.sql(statement, parameters)
+        if link.is_direct or link.pgconn.transaction_status != TransactionStatus.IDLE:
+            return await link.execute(text, parameters, prepare=prepare, binary=binary)
+        try:
+            async with link.pipeline() if psycopg.AsyncPipeline.is_supported() else nullcontext():  # one round trip
+                await link.execute(f"BEGIN {READ_COMMITTED}")
+                await link.execute(link.settings)
+                cursor = await link.execute(text, parameters, binary=binary)
+                await link.execute("COMMIT")
+        except BaseException:
+            await self._roll_back()
+            raise
+        link.expect_replicas()
+        return cursor
 
     def expect_server(self, address: str) -> None:
         """Raise StoreError for a server that is too old, and for a database that cannot hold every text."""
@@ -124,25 +103,21 @@ class Connection:
             )
 
     @asynccontextmanager
-    async def transaction(self, mode: str = "") -> AsyncIterator[None]:
-        """Commit what the block has done, or nothing of it; `mode` is what stands after BEGIN, such as SNAPSHOT.
-
-        The server ends a transaction that waits for its next statement for longer than the limit: its locks would keep
-        others from leading while this process is stopped, or cut off. Other limits are those of the caller, not those
-        that a service has set for the role; and NULL in an array is read as such, whatever `array_nulls` says there.
-        """
-        await self.link.execute(
-            f"BEGIN {mode}; SET LOCAL idle_in_transaction_session_timeout = {self._idle_limit_ms}; "
-            "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; SET LOCAL array_nulls = on"
-        )
+    async def transaction(self, mode: str = READ_COMMITTED) -> AsyncIterator[None]:
+        """Commit what the block has done, or nothing of it; `mode` is what stands after BEGIN, such as SNAPSHOT."""
+        await self.link.execute(f"BEGIN {mode}" if self.link.is_direct else f"BEGIN {mode}; {self.link.settings}")
         try:
             yield
             await self.link.execute("COMMIT")
         except BaseException:
-            if self.link.pgconn.transaction_status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}:
-                with suppress(psycopg.Error):
-                    await self.link.execute("ROLLBACK")
-            raise  # a connection in any other state is closed, which ends the transaction, too
+            await self._roll_back()
+            raise
+
+    async def _roll_back(self) -> None:
+        """End a transaction; a connection in any other state is closed, which ends one, too."""
+        if self.link.pgconn.transaction_status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}:
+            with suppress(psycopg.Error):
+                await self.link.execute("ROLLBACK")
 
     def sql(self, statement: str, parameters: Parameters | None = None) -> str:
         """Return a statement with the name of the schema, in which a `%` is doubled where the driver wants that."""
@@ -153,16 +128,17 @@ class Connection:
 class _Pool:
     """Connections of one kind: made when they are needed, and made again after an error."""
 
-    def __init__(self, dsn: str, size: int) -> None:
+    def __init__(self, dsn: str, size: int, idle_limit_s: float) -> None:
         self._dsn = dsn
-        self._free: list[_Link] = []
+        self._idle_limit_s = idle_limit_s
+        self._free: list[Session] = []
         self._places = asyncio.Semaphore(size)
         self._discarded: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
-    async def lent(self) -> AsyncIterator[_Link]:
+    async def lent(self) -> AsyncIterator[Session]:
         async with self._places:
-            link = self._take() or await _Link.open(self._dsn)
+            link = self._take() or await Session.open(self._dsn, self._idle_limit_s)
             try:
                 yield link
             except psycopg.errors.ReadOnlySqlTransaction:  # of a standby: another server may be the primary by now
@@ -174,7 +150,7 @@ class _Pool:
                 else:
                     self._discard(link)
 
-    def _take(self) -> _Link | None:
+    def _take(self) -> Session | None:
         while self._free:
             link = self._free.pop()
             if not link.closed and not _has_news(link):
@@ -182,7 +158,7 @@ class _Pool:
             self._discard(link)
         return None
 
-    def _discard(self, link: _Link) -> None:
+    def _discard(self, link: Session) -> None:
         task = protected(_discard(link))
         self._discarded.add(task)
         task.add_done_callback(self._discarded.discard)
@@ -195,14 +171,14 @@ class _Pool:
             await asyncio.wait(self._discarded)
 
 
-def _has_news(link: _Link) -> bool:
+def _has_news(link: Session) -> bool:
     """Return whether a server has sent something to an idle connection: it has ended it, as at its own end."""
     poll = select.poll()
     poll.register(link.pgconn.socket, select.POLLIN)
     return bool(poll.poll(0))
 
 
-async def _discard(link: _Link) -> None:
+async def _discard(link: Session) -> None:
     """Close a connection whose state is not known; the server stops what it may still be doing for it."""
     if link.pgconn.transaction_status == TransactionStatus.ACTIVE:
         with suppress(psycopg.Error, OSError, TimeoutError):
@@ -229,7 +205,7 @@ class Server:
         if self._problem is not None:
             raise StoreError(self._problem)
         dsn = make_conninfo(self._dsn, **log_address.defaults(self._given, self.timeout))
-        self._readers, self._writers = _Pool(dsn, READERS), _Pool(dsn, WRITERS)
+        self._readers, self._writers = (_Pool(dsn, size, self.timeout) for size in (READERS, WRITERS))
         abandon_in_children(self)
 
     def abandon(self, parent: int) -> None:  # noqa: ARG002 - the store says in its errors who has opened it
@@ -285,7 +261,7 @@ class Server:
             raise StoreError(f"{self.address} is not open: use the store inside `async with store:`")
         try:
             async with asyncio.timeout(limit_s), pool.lent() as link:
-                yield Connection(link, self.quoted, self.timeout)
+                yield Connection(link, self.quoted)
         except (psycopg.Error, OSError) as exc:  # TimeoutError is an OSError
             raise translate(exc, self.address) from exc
 
@@ -294,10 +270,10 @@ class Server:
         """Connect for the block, for LISTEN, which needs its own session; there is no time limit inside."""
         if self._readers is None:
             raise StoreError(f"{self.address} is not open: use the store inside `async with store:`")
-        pool = _Pool(self._readers._dsn, 1)  # noqa: SLF001 - the same module
+        pool = _Pool(self._readers._dsn, 1, self.timeout)  # noqa: SLF001 - the same module
         try:
             async with pool.lent() as link:
-                yield Connection(link, self.quoted, self.timeout)
+                yield Connection(link, self.quoted)
         except (psycopg.Error, OSError) as exc:
             raise translate(exc, self.address) from exc
         finally:

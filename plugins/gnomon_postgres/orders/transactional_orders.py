@@ -24,11 +24,10 @@ from gnomon.jobs.job import Job
 from gnomon_postgres.orders.application_connections import (
     ApplicationConnection,
     AsyncApplicationConnection,
-    Row,
-    Statement,
     fetch_one,
     fetch_one_sync,
 )
+from gnomon_postgres.orders.application_statements import insertion, orders_placed, outcome_of, search
 from gnomon_postgres.orders.placed_orders import (
     NewOrder,
     OrderOutcome,
@@ -42,29 +41,6 @@ from gnomon_postgres.orders.placed_orders import (
 
 SCHEMA = "gnomon"
 """The schema of a log whose plugin has no other `schema`."""
-
-# `clock_timestamp` in place of `now`, which is the beginning of the transaction. The role needs no right to read.
-_PLACE_ONE = """
-    WITH placed AS (
-        INSERT INTO {schema}.transactional_orders (id, call, job_id, arguments, expires) VALUES (
-            CAST($1 AS text), CAST($2 AS text), CAST($3 AS text), CAST(CAST($4 AS text) AS json),
-            clock_timestamp() + CAST($5 AS float8) * interval '1 second'
-        )
-    )
-    SELECT CAST(session_user AS text)"""
-_PLACE_MANY = """
-    WITH placed AS (
-        INSERT INTO {schema}.transactional_orders (id, call, job_id, arguments, expires)
-        SELECT id, call, job_id, CAST(arguments AS json), clock_timestamp() + expires_s * interval '1 second'
-        FROM unnest(
-            CAST($1 AS text[]), CAST($2 AS text[]), CAST($3 AS text[]), CAST($4 AS text[]), CAST($5 AS float8[])
-        ) WITH ORDINALITY AS given (id, call, job_id, arguments, expires_s, n)
-        ORDER BY n
-    )
-    SELECT CAST(session_user AS text)"""
-_OUTCOME = """
-    SELECT id, state, execution_id, error, problem, placed, placed_by, answered
-    FROM {schema}.transactional_orders WHERE id = CAST($1 AS text)"""
 
 
 @checked
@@ -276,7 +252,7 @@ async def order_outcome(
     None for one that the transaction does not see: it was rolled back, is not committed yet, or was answered more than
     30 days ago.
     """
-    return _outcome_of(await fetch_one(connection, _search(order_id, schema)))
+    return outcome_of(await fetch_one(connection, search(order_id, schema)))
 
 
 @checked
@@ -284,36 +260,16 @@ def order_outcome_sync(
     connection: ApplicationConnection, order_id: str, *, schema: str = SCHEMA
 ) -> OrderOutcome | None:
     """Return the outcome of an order: `order_outcome` for connections that are not async."""
-    return _outcome_of(fetch_one_sync(connection, _search(order_id, schema)))
+    return outcome_of(fetch_one_sync(connection, search(order_id, schema)))
 
 
 async def _place(connection: AsyncApplicationConnection, orders: list[NewOrder], schema: str) -> list[PlacedOrder]:
     if not orders:
         return []
-    return _placed(orders, await fetch_one(connection, _insertion(orders, schema)))
+    return orders_placed(orders, await fetch_one(connection, insertion(orders, schema)))
 
 
 def _place_sync(connection: ApplicationConnection, orders: list[NewOrder], schema: str) -> list[PlacedOrder]:
     if not orders:
         return []
-    return _placed(orders, fetch_one_sync(connection, _insertion(orders, schema)))
-
-
-def _insertion(orders: list[NewOrder], schema: str) -> Statement:
-    if len(orders) == 1:
-        return Statement(_PLACE_ONE, orders[0].row, schema)
-    return Statement(_PLACE_MANY, [list(column) for column in zip(*(one.row for one in orders), strict=True)], schema)
-
-
-def _search(order_id: str, schema: str) -> Statement:
-    # An id that the server cannot hold is not that of an order; most drivers would end the transaction with an error.
-    return Statement(_OUTCOME, ["" if "\0" in order_id else order_id], schema)
-
-
-def _placed(orders: list[NewOrder], row: Row | None) -> list[PlacedOrder]:
-    assert row is not None  # noqa: S101 - a SELECT without FROM returns one row
-    return [one.placed(row[0]) for one in orders]
-
-
-def _outcome_of(row: Row | None) -> OrderOutcome | None:
-    return None if row is None else OrderOutcome(*row)
+    return orders_placed(orders, fetch_one_sync(connection, insertion(orders, schema)))

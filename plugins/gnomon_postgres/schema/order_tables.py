@@ -74,20 +74,25 @@ STATEMENTS = (
         looks_until timestamptz NOT NULL DEFAULT '-infinity'
     ) WITH (fillfactor = 20)""",
     LOOKS,
-    f"""CREATE FUNCTION {{schema}}.announce_order() RETURNS trigger LANGUAGE plpgsql AS $announce_order$
+    # ALWAYS: also in a session with `session_replication_role = replica`.
+    f"""CREATE FUNCTION {{schema}}.announce_order() RETURNS trigger LANGUAGE plpgsql
+        SET search_path = pg_catalog, pg_temp AS $announce_order$
         BEGIN
-            PERFORM pg_catalog.pg_notify('{CHANNEL}', '{PLACED} ' || TG_TABLE_SCHEMA);
+            PERFORM pg_notify('{CHANNEL}', '{PLACED} ' || TG_TABLE_SCHEMA);
             RETURN NULL;
         END
     $announce_order$""",
     """CREATE TRIGGER announce AFTER INSERT ON {schema}.orders
-        FOR EACH STATEMENT EXECUTE FUNCTION {schema}.announce_order()""",
-    # At the end of the transaction, which may be hours after the order. The applications' roles may not read the table.
+        FOR EACH STATEMENT EXECUTE FUNCTION {schema}.announce_order();
+    ALTER TABLE {schema}.orders ENABLE ALWAYS TRIGGER announce""",
+    # At the end of the transaction, which may be hours after the order. The applications' roles may not read the table,
+    # and the schema has the name that it has by then.
     f"""CREATE FUNCTION {{schema}}.announce_transactional_order() RETURNS trigger LANGUAGE plpgsql
         SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $announce_order$
         BEGIN
+            PERFORM set_config('search_path', 'pg_catalog, ' || quote_ident(TG_TABLE_SCHEMA) || ', pg_temp', true);
             IF current_setting('gnomon.notices', true) IS DISTINCT FROM 'off' AND NOT EXISTS (
-                SELECT FROM {{schema}}.order_looks WHERE looks_until > clock_timestamp() + interval '0.1 s'
+                SELECT FROM order_looks WHERE looks_until > clock_timestamp() + interval '0.1 s'
             ) THEN
                 PERFORM pg_notify('{CHANNEL}', '{PLACED}:{IN_TRANSACTION} ' || TG_TABLE_SCHEMA);
             END IF;
@@ -95,5 +100,6 @@ STATEMENTS = (
         END
     $announce_order$""",
     """CREATE CONSTRAINT TRIGGER announce AFTER INSERT ON {schema}.transactional_orders DEFERRABLE INITIALLY DEFERRED
-        FOR EACH ROW EXECUTE FUNCTION {schema}.announce_transactional_order()""",
+        FOR EACH ROW EXECUTE FUNCTION {schema}.announce_transactional_order();
+    ALTER TABLE {schema}.transactional_orders ENABLE ALWAYS TRIGGER announce""",
 )

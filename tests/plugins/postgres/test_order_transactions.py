@@ -128,6 +128,23 @@ async def test_orders_send_no_notices_while_the_kernel_looks_by_itself(applicati
     assert [notice.payload for notice in notices] == ["first", "placed:transaction gnomon"]
 
 
+async def test_orders_are_announced_where_the_schema_was_renamed_and_in_sessions_of_a_replica(
+    led_server: Server, application: Connection, dsn: str
+) -> None:
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as listener:
+        await listener.execute(f'LISTEN gnomon; ALTER SCHEMA {led_server.schema} RENAME TO "an ""other"""')
+        await application.execute("SET session_replication_role = replica")
+        await gnomon_postgres.trigger(application, "greet", schema='an "other"')
+        await application.commit()
+        await application.execute(
+            'INSERT INTO "an ""other""".orders (id, call, arguments, waits, limit_s) VALUES (1, 2, \'{}\', false, 1)'
+        )
+        await application.commit()
+        notices = [notice.payload async for notice in listener.notifies(timeout=60, stop_after=2)]
+
+    assert notices == ['placed:transaction an "other"', 'placed an "other"']
+
+
 async def test_the_kernel_promises_to_look_by_itself_while_many_orders_come(
     led_server: Server, application: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

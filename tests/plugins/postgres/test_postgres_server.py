@@ -29,31 +29,31 @@ async def test_a_call_to_a_stopped_server_ends_within_its_limit_and_later_ones_w
 ) -> None:
     server = await connected(own_postgres.dsn())
     async with server.writing() as connection:
-        await connection.execute("CREATE TABLE numbers (n int)")
+        await connection.execute("CREATE TABLE public.numbers (n int)")
     own_postgres.send(signal.SIGSTOP)
     try:
         with pytest.raises(StoreUnavailableError, match="does not respond in time"):
             async with server.writing(0.3) as connection:
-                await connection.execute("INSERT INTO numbers VALUES (1)")
+                await connection.execute("INSERT INTO public.numbers VALUES (1)")
     finally:
         own_postgres.send(signal.SIGCONT)
 
     async with server.writing() as connection, connection.transaction():
-        await connection.execute("INSERT INTO numbers VALUES (2)")
+        await connection.execute("INSERT INTO public.numbers VALUES (2)")
     async with server.reading() as connection:
-        assert (2,) in await connection.fetch("SELECT n FROM numbers")
+        assert (2,) in await connection.fetch("SELECT n FROM public.numbers")
     await server.close()
 
 
 async def test_what_a_cancelled_call_has_begun_is_stopped_and_undone(dsn: str) -> None:
     server = await connected(dsn)
     async with server.writing() as connection:
-        await connection.execute("CREATE TABLE numbers (n int)")
+        await connection.execute("CREATE TABLE public.numbers (n int)")
     begun = asyncio.Event()
 
     async def write() -> None:
         async with server.writing() as connection, connection.transaction():
-            await connection.execute("INSERT INTO numbers VALUES (1)")
+            await connection.execute("INSERT INTO public.numbers VALUES (1)")
             begun.set()
             await connection.fetch("SELECT pg_sleep(600)")
 
@@ -66,7 +66,7 @@ async def test_what_a_cancelled_call_has_begun_is_stopped_and_undone(dsn: str) -
     async with server.reading() as connection:
         while await connection.fetch_one("SELECT FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(600)'"):
             await connection.fetch("SELECT pg_sleep(0.005)")
-        assert await connection.fetch("SELECT n FROM numbers") == []
+        assert await connection.fetch("SELECT n FROM public.numbers") == []
     await server.close()
 
 
@@ -89,12 +89,12 @@ async def test_a_connection_that_cannot_be_written_is_made_again(dsn: str, datab
         await connection.execute(f'ALTER DATABASE "{database}" SET default_transaction_read_only = on')
     with pytest.raises(StoreUnavailableError, match="`default_transaction_read_only` is on for the"):
         async with server.writing() as connection:
-            await connection.execute("CREATE TABLE numbers (n int)")
+            await connection.execute("CREATE TABLE public.numbers (n int)")
     async with server.reading() as connection:
         await connection.execute(f'ALTER DATABASE "{database}" RESET default_transaction_read_only')
 
     async with server.writing() as connection:
-        await connection.execute("CREATE TABLE numbers (n int)")
+        await connection.execute("CREATE TABLE public.numbers (n int)")
     await server.close()
 
 
@@ -195,20 +195,35 @@ async def test_an_option_that_cannot_work_is_not_tried_again(dsn: str, option: s
     await server.close()
 
 
-async def test_limits_of_the_role_end_no_work_and_are_named_where_they_do(role: Callable[..., str]) -> None:
-    server = await connected(
-        role(
-            "ALTER ROLE {role} SET statement_timeout = 20",
-            "ALTER ROLE {role} SET lock_timeout = 20",
-            "ALTER ROLE {role} SET idle_in_transaction_session_timeout = 20",
-        )
-    )
+@pytest.mark.parametrize("address", ["dsn", "pooled_dsn"])
+async def test_limits_of_the_database_end_no_work(
+    address: str, request: pytest.FixtureRequest, role: Callable[..., str]
+) -> None:
+    limits = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
+    role(*(f'ALTER DATABASE "{{database}}" SET {limit} = 250' for limit in limits))
+    server = await connected(request.getfixturevalue(address))
     async with server.writing() as connection, connection.transaction():
-        await connection.fetch("SELECT pg_sleep(0.1)")
-        await connection.fetch("SELECT pg_sleep(0.1)")
-    with pytest.raises(StoreUnavailableError, match="`statement_timeout` is too short"):
-        async with server.reading() as connection:
+        await connection.fetch("SELECT pg_sleep(0.5)")
+        await connection.fetch("SELECT pg_sleep(0.5) FROM pg_sleep(0.5)")
+    async with server.reading() as connection:
+        await connection.fetch("SELECT pg_sleep(0.5)")
+    await server.close()
+
+
+async def test_a_statement_that_was_cancelled_there_is_tried_again(dsn: str) -> None:
+    server = await connected(dsn)
+
+    async def sleep() -> None:
+        async with server.reading(600) as connection:
             await connection.fetch("SELECT pg_sleep(600)")
+
+    sleeping = asyncio.create_task(sleep())
+    sleeper = "datname = current_database() AND state = 'active' AND query = 'SELECT pg_sleep(600)'"
+    async with server.writing() as connection:
+        while not await connection.fetch(f"SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE {sleeper}"):  # noqa: S608
+            await connection.fetch("SELECT pg_sleep(0.005)")
+    with pytest.raises(StoreUnavailableError, match="has ended a statement, which was cancelled there"):
+        await sleeping
     await server.close()
 
 
