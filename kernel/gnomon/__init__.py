@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gnomon.api import KernelApi as KernelApi
     from gnomon.api import LiveRun as LiveRun
     from gnomon.api import Triggered as Triggered
+    from gnomon.config_table import ConfigTable as ConfigTable
     from gnomon.conversion import Secret as Secret
     from gnomon.domain.body_sample import BodySample as BodySample
     from gnomon.domain.body_sample import BodyStack as BodyStack
@@ -138,6 +139,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "api": ("JobView", "KernelApi", "LiveRun", "Triggered"),
+    "config_table": ("ConfigTable",),
     "conversion": ("Secret",),
     "embedding.background": ("BackgroundKernel",),
     "domain.body_sample": ("BodySample", "BodyStack", "ProcessUsage", "StackFrame"),

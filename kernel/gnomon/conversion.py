@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
 from gnomon.durations import Duration
-from gnomon.errors import ConfigError, JobKeysError
+from gnomon.errors import ConfigError, JobKeysError, ParameterError
 from gnomon.sourced_values import origin_of, typed
 from gnomon.text import close_match, is_writable, shorten
 
@@ -49,6 +49,12 @@ class Secret(str):
 
     def __format__(self, format_spec: str) -> str:
         return format("***", format_spec)
+
+    if TYPE_CHECKING:  # a field of a ConfigTable, which takes plain text and has a Secret
+
+        def __get__(self, instance: object, owner: Any = None) -> Secret: ...
+
+        def __set__(self, instance: object, value: str) -> None: ...
 
 
 # msgspec evaluates the annotations of a Struct at each call, 2 ms for a Job: 15 s of a config with 10,000 jobs.
@@ -87,6 +93,14 @@ def convert(raw: Table, into: type[T], path: str, directory: Path | None = None,
     if problems:
         raise ConfigError(problems)
     return converted
+
+
+def convert_given(value: Any, expected: Any, name: str) -> Any:
+    """Convert a value that a program passes for a field of a Struct; ParameterError, which does not show it."""
+    try:
+        return msgspec.convert(value, expected, dec_hook=_decoder(Path.cwd()))
+    except msgspec.ValidationError as exc:
+        raise ParameterError(name, f"{name}: {_plain(str(exc))}") from None
 
 
 def unknown_key(path: str, key: str, known: Iterable[str], hints: Mapping[str, str] = {}) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from gnomon import Job
+from gnomon.config_table import NO_SECRET, ConfigTable, OptionalSecret
 from gnomon.conversion import Secret
 from gnomon.durations import Duration
 from gnomon_celery.channel import HEARTBEAT_S
@@ -29,7 +30,7 @@ LONGEST_HEARTBEAT = Duration(minutes=1)
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
-class CeleryConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class CeleryConfig(ConfigTable, forbid_unknown_fields=True, kw_only=True):
     """The section [plugins.celery].
 
     `broker` is a URL as Celery has it; `channel` is the Redis through which workers report: the broker, where that is a
@@ -42,7 +43,7 @@ class CeleryConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """
 
     broker: Secret
-    channel: Secret | None = None
+    channel: OptionalSecret = NO_SECRET
     queue: Name = "gnomon"
     prefix: Name = "gnomon"
     result_ttl: Duration = Duration(days=7)

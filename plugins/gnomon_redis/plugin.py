@@ -7,10 +7,9 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Literal
 
-import msgspec
-
 from gnomon import Event, GnomonError, KernelApi
 from gnomon.clock import SystemClock
+from gnomon.config_table import ConfigTable
 from gnomon.conversion import Secret
 from gnomon.durations import Duration
 from gnomon.hookspecs import hookimpl
@@ -35,7 +34,7 @@ class RedisPlugin:
 
     role = "leader"
 
-    class Config(msgspec.Struct, forbid_unknown_fields=True):
+    class Config(ConfigTable, forbid_unknown_fields=True):
         """`ttl` counts from the end of a run, `live_ttl` from the last write of its kernel.
 
         `dialect` adds the fields of another tracker; by default it is that of the plugin `web`.

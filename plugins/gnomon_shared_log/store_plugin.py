@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict
 
-import msgspec
-
+from gnomon.config_table import ConfigTable
 from gnomon.domain.kernel_health import Role
 from gnomon.durations import Duration
 from gnomon.hookspecs import hookimpl
@@ -31,7 +30,7 @@ class StoreSettings(TypedDict):
     cut_off: CutOff
 
 
-class ServerStoreConfig(msgspec.Struct, forbid_unknown_fields=True):
+class ServerStoreConfig(ConfigTable, forbid_unknown_fields=True):
     """What a deployment may set, whatever the server. `spool_limit` is in MiB."""
 
     spool: Path = Path("gnomon-spool.db")

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from gnomon.conversion import Secret
+from gnomon.config_table import NO_SECRET, ConfigTable, OptionalSecret
 from gnomon.durations import Duration
 from gnomon_web.auth.networks import Network, is_in, is_loopback, parse_networks
 from gnomon_web.auth.oidc_config import Oidc
@@ -23,7 +23,7 @@ MIN_KEY_LENGTH = 32
 """Characters of `session_key`."""
 
 
-class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Config(ConfigTable, frozen=True, forbid_unknown_fields=True):
     """The address to listen on, and who may access it.
 
     `port` 0 selects a free one. `base_path` is the prefix of every path. `dialect` selects the API of another scheduler
@@ -44,14 +44,14 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     base_path: str = ""
     envelope: bool | None = None
     dialect: Literal["tradingagents"] | None = None
-    tokens: list[Token] = []
+    tokens: list[Token] = msgspec.field(default_factory=list)
     oidc: Oidc | None = None
-    allowed_hosts: list[str] = []
-    allowed_origins: list[str] = []
-    trusted_proxies: list[str] = []
+    allowed_hosts: list[str] = msgspec.field(default_factory=list)
+    allowed_origins: list[str] = msgspec.field(default_factory=list)
+    trusted_proxies: list[str] = msgspec.field(default_factory=list)
     public_url: str | None = None
     state_dir: Path | None = None
-    session_key: Secret | None = None
+    session_key: OptionalSecret = NO_SECRET
     tls_cert: Path | None = None
     tls_key: Path | None = None
     session: Duration = Duration(hours=12)

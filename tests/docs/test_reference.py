@@ -24,6 +24,8 @@ import gnomon_chores
 from gnomon import hookspecs
 from gnomon.api import JobView, KernelApi, LiveRun, Triggered
 from gnomon.cli import main
+from gnomon.config_table import ConfigTable
+from gnomon.conversion import Secret
 from gnomon.deployment.assembly import assemble
 from gnomon.deployment.config import KernelConfig, load_config
 from gnomon.domain import events
@@ -69,6 +71,13 @@ CONFIG_SECTIONS: dict[str, type[msgspec.Struct]] = {
 }
 
 
+def structs_in(expected: Any) -> Iterator[type[msgspec.Struct]]:
+    if isinstance(expected, type) and issubclass(expected, msgspec.Struct):
+        yield expected
+        yield from (one for field in msgspec.structs.fields(expected) for one in structs_in(field.type))
+    yield from (one for member in get_args(expected) for one in structs_in(member))
+
+
 def plain(text: str) -> str:
     return " ".join(text.split())
 
@@ -83,6 +92,18 @@ def default_of(field: msgspec.structs.FieldInfo) -> str:
     if value is None:
         return "none"
     return f"`{json.dumps(str(value) if isinstance(value, Duration | Path) else value)}`"
+
+
+def test_every_table_with_a_secret_takes_plain_text_in_code() -> None:
+    tables = {table for struct in CONFIG_SECTIONS.values() for table in structs_in(struct)}
+    with_secrets = {
+        table
+        for table in tables
+        if any(Secret in {one.type, *get_args(one.type)} for one in msgspec.structs.fields(table))
+    }
+
+    assert len(with_secrets) >= 8
+    assert [table for table in with_secrets if type(table) is not type(ConfigTable)] == []
 
 
 # Hooks

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from gnomon import GnomonError, Kernel, Secret, job
+from gnomon import GnomonError, Kernel, job
 from gnomon.errors import ExecutionOverError, JobExistsError, UnknownExecutionError, UnknownJobError
 from gnomon_sqlite import SqliteStore
 from gnomon_web import AsgiProxy, Config, Token, WebPlugin
@@ -51,7 +51,7 @@ def make_app() -> FastAPI:
         Config(
             port=0,
             base_path="/gnomon",
-            tokens=[Token("ops", "operator", Secret(TOKEN))],
+            tokens=[Token("ops", "operator", TOKEN)],
             trusted_proxies=["127.0.0.1"],
         )
     )

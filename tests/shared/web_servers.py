@@ -14,15 +14,13 @@ PROGRAM = """
 import asyncio, json, sys
 from pathlib import Path
 from gnomon import Kernel
-from gnomon.conversion import Secret
 from gnomon_sqlite import SqliteStore
 from gnomon_web import WebPlugin
 from gnomon_web.auth.tokens import Token
 from gnomon_web.config import Config
 
 def config(tokens):
-    given = {name: Secret(one) if name == "session_key" else one for name, one in keys.items()}
-    return Config(port=0, tokens=[Token(role, role, Secret(token)) for role, token in tokens.items()], **given)
+    return Config(port=0, tokens=[Token(role, role, token) for role, token in tokens.items()], **keys)
 
 async def serve():
     web = WebPlugin(config(tokens))

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from gnomon import TriggerError
+from gnomon.config_table import NO_SECRET, ConfigTable, OptionalSecret
 from gnomon.conversion import Secret
 from gnomon.domain.alert_events import RANK, Severity
 from gnomon.durations import Duration
@@ -52,7 +53,7 @@ class QuietHours(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return (today in days and now >= start) or (yesterday in days and now < end)
 
 
-class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Channel(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where notifications go: the URL of a `webhook`, a URL of `apprise`, or a `command`; exactly one of them.
 
     Alerts of at least `severity` are sent. Changes within `group_wait` become one message, or one for each job, rule or
@@ -65,17 +66,17 @@ class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """
 
     name: str
-    webhook: Secret | None = None
-    apprise: Secret | None = None
+    webhook: OptionalSecret = NO_SECRET
+    apprise: OptionalSecret = NO_SECRET
     command: list[str] | None = None
-    headers: dict[str, Secret] = {}
+    headers: dict[str, Secret] = msgspec.field(default_factory=dict)
     severity: Severity = "info"
     recovery: bool = True
     repeat: Duration = Duration(hours=4)
     group_by: Literal["all", "job", "rule", "alert"] = "all"
     group_wait: Duration = Duration(seconds=10)
     interval: Duration = Duration(minutes=1)
-    quiet: list[QuietHours] = []
+    quiet: list[QuietHours] = msgspec.field(default_factory=list)
     quiet_except: Severity | Literal["none"] = "critical"
     timezone: str = "UTC"
     timeout: Duration = Duration(seconds=30)
@@ -150,7 +151,7 @@ class Route(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         )
 
 
-class Heartbeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Heartbeat(ConfigTable, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A service that notices when pings stop: `url` is requested every `interval` while a kernel leads.
 
     While the kernel is degraded, `/fail` is appended to the path, as Healthchecks expects it.

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from gnomon.conversion import Secret
+from gnomon.config_table import NO_SECRET, ConfigTable, OptionalSecret
 from gnomon_web.auth.networks import is_loopback
 from gnomon_web.auth.roles import RANK, Role
 
@@ -25,7 +25,7 @@ class RefusedError(Exception):
     """The provider refused the login, or sent a token that does not hold. The message is for people."""
 
 
-class Oidc(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Oidc(ConfigTable, frozen=True, forbid_unknown_fields=True):
     """A provider of OpenID Connect. `name` is the text of the button that leads to it.
 
     `roles` has the values of `claim` that grant each role; `*` is any user of the provider. A dot in `claim` leads into
@@ -35,7 +35,7 @@ class Oidc(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     issuer: str
     client_id: str
     roles: dict[Role, list[str]]
-    client_secret: Secret | None = None
+    client_secret: OptionalSecret = NO_SECRET
     claim: str = "groups"
     username: str = "preferred_username"
     scopes: list[str] = msgspec.field(default_factory=lambda: ["openid", "profile", "email"])

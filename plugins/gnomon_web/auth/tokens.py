@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from gnomon.conversion import Secret
+from gnomon.config_table import NO_SECRET, ConfigTable, OptionalSecret
 from gnomon.domain.operator_actions import is_reserved
 from gnomon_web.auth.roles import Role, Scope
 
@@ -34,7 +34,7 @@ _OWN_CHARACTERS = 8
 """Letters and digits that a token needs beside common words: `changeme-password-123` has three."""
 
 
-class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Token(ConfigTable, frozen=True, forbid_unknown_fields=True):
     """A token and its role: exactly one of `token` and `hash`, which is `sha256:` and the hex digest of the token.
 
     `jobs` and `tags` limit it to the jobs whose ids match one of the patterns, or that have one of the tags.
@@ -43,7 +43,7 @@ class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     role: Role
-    token: Secret | None = None
+    token: OptionalSecret = NO_SECRET
     hash: str | None = None
     expires: Any = None
     jobs: list[str] | None = None

@@ -7,10 +7,11 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
+from gnomon.config_table import NO_SECRET, ConfigTable, OptionalSecret
 from gnomon.conversion import Secret, convert
 from gnomon.deployment.config import Config, find_config, load_config
 from gnomon.durations import Duration
-from gnomon.errors import ConfigError, JobError
+from gnomon.errors import ConfigError, JobError, ParameterError
 from gnomon.jobs.definition import convert_job
 from gnomon.jobs.job import Retry
 
@@ -558,6 +559,50 @@ def test_a_secret_is_not_shown_and_can_be_used() -> None:
     assert login.password.reveal() == "hunter2"
     assert type(login.password.reveal()) is str
     assert login.password == "hunter2"
+
+
+class Account(ConfigTable, frozen=True, kw_only=True):
+    password: Secret
+
+
+class Mail(ConfigTable):
+    url: Secret
+    token: OptionalSecret = NO_SECRET
+    headers: dict[str, Secret] = msgspec.field(default_factory=dict)
+    accounts: list[Account] = msgspec.field(default_factory=list)
+    retries: int = 3
+
+    def __post_init__(self) -> None:
+        if not self.url.reveal().startswith("https://"):
+            raise ValueError("url: expected https://...")
+
+
+def test_plain_text_is_a_secret_in_a_table_that_code_makes() -> None:
+    given: dict[str, Any] = {"headers": {"key": "hunter2"}}
+    mail = Mail("https://hunter2", token="hunter2", accounts=[Account(password="hunter2")], **given)
+    table = {"url": "https://hunter2", "token": "hunter2", "accounts": [{"password": "hunter2"}], **given}
+
+    assert "hunter2" not in f"{mail} {mail.url} {mail.token} {mail.headers} {mail.accounts}"
+    assert mail == convert(table, Mail, "plugins.mail")
+    assert (mail.url.reveal(), mail.headers["key"].reveal()) == ("https://hunter2", "hunter2")
+    assert mail.token is not None
+    assert mail.token.reveal() == mail.accounts[0].password.reveal() == "hunter2"
+    assert Mail(url="https://a", token=None).token is None
+
+
+def test_a_secret_that_is_not_text_is_refused_without_being_shown() -> None:
+    wrong: list[dict[str, Any]] = [
+        {"url": b"https://hunter2"}, {"url": None}, {"url": "https://a", "token": ["hunter2"]},
+        {"url": "https://a", "headers": {"key": b"hunter2"}}, {"url": "https://a", "headers": "hunter2"},
+    ]  # fmt: skip
+    for keys in wrong:
+        with pytest.raises(ParameterError, match=f"^{list(keys)[-1]}: expected ") as caught:
+            Mail(**keys)
+        assert "hunter2" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"^url: expected https"):
+        Mail("http://a")
+    with pytest.raises(TypeError, match="Extra positional arguments"):
+        Mail("https://a", None, {}, [], 3, 6)  # type: ignore[call-arg]
 
 
 def test_a_converted_secret_stays_a_secret() -> None:
