@@ -30,6 +30,7 @@ PROGRAMS: dict[str, list[list[str]]] = {
     "mongo_append": [[]],
     "postgres_append": [[]],
     "postgres_lists": [[]],
+    "postgres_partitions": [[]],
     "postgres_retention": [[]],
     "triggers": [[]],
     "work_queue": [[], ["--callers", "500"]],

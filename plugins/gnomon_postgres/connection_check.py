@@ -29,7 +29,8 @@ _TABLES = """
     WHERE nspname = %s AND relkind IN ('r', 'p') ORDER BY relispartition, relname
 """
 _LOG = """
-    SELECT (SELECT coalesce(max(last), 0) FROM {schema}.commits), owner IS NOT NULL, pid, node FROM {schema}.lease
+    SELECT coalesce((SELECT last FROM {schema}.commits ORDER BY first DESC LIMIT 1), 0), owner IS NOT NULL, pid, node
+    FROM {schema}.lease
 """
 
 

@@ -119,6 +119,13 @@ class Connection:
             with suppress(psycopg.Error):
                 await self.link.execute("ROLLBACK")
 
+    @asynccontextmanager
+    async def releasing(self) -> AsyncIterator[None]:
+        """Release the locks of what the block has read; the transaction around it goes on, with its snapshot."""
+        await self.link.execute("SAVEPOINT reading")
+        yield
+        await self.link.execute("ROLLBACK TO SAVEPOINT reading; RELEASE SAVEPOINT reading")
+
     def sql(self, statement: str, parameters: Parameters | None = None) -> str:
         """Return a statement with the name of the schema, in which a `%` is doubled where the driver wants that."""
         schema = self._schema if parameters is None else self._schema.replace("%", "%%")

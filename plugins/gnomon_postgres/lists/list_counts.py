@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import aclosing
 
 import msgspec
 
@@ -21,10 +22,10 @@ from gnomon_postgres.lists.list_conditions import (
     of_job,
     of_kind,
 )
-from gnomon_postgres.lists.list_parts import in_time, is_within
+from gnomon_postgres.lists.list_parts import in_time, is_within, portions
 from gnomon_postgres.schema.partitions import Span, read_spans
 from gnomon_postgres.schema.view_tables import ALL_PARTS, shown
-from gnomon_postgres.server import Connection
+from gnomon_postgres.server import Connection, Row
 
 MOST_CELLS = 256
 """Cells of single jobs whose newest rows are merged; beyond that, rows of other jobs are skipped."""
@@ -128,17 +129,24 @@ async def _count_in_ranges(connection: Connection, query: ExecutionQuery, extent
     return known | await _counted(connection, rest, conditions)
 
 
-async def _counted(connection: Connection, spans: Iterable[Span], conditions: Sequence[Condition]) -> dict[int, int]:
+async def _counted(connection: Connection, spans: Sequence[Span], conditions: Sequence[Condition]) -> dict[int, int]:
     """Count the rows of partitions that meet one of some conditions, which exclude each other."""
+    sizes = defaultdict[int, int](int)
+    async with aclosing(portions(connection, spans)) as parts:
+        async for some in parts:
+            for first, n in await _counted_at_once(connection, some, conditions):
+                sizes[first] += n
+    return dict(sizes)
+
+
+async def _counted_at_once(
+    connection: Connection, spans: Iterable[Span], conditions: Sequence[Condition]
+) -> Sequence[Row]:
     parts = [(span.first, condition) for span in spans for condition in conditions]
     if not parts:
-        return {}
+        return []
     sql = " UNION ALL ".join(
         f"SELECT {first}::bigint, count(*) FROM {{schema}}.ended_{first} WHERE {condition.sql}"  # noqa: S608 - our own names
         for first, condition in parts
     )
-    parameters = [value for _, condition in parts for value in condition.parameters]
-    sizes = defaultdict[int, int](int)
-    for first, n in await connection.fetch(sql, parameters):
-        sizes[first] += n
-    return dict(sizes)
+    return await connection.fetch(sql, [value for _, condition in parts for value in condition.parameters])

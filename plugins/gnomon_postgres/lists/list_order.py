@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from gnomon.domain.run_sorting import RunSort
 from gnomon.stores.list_filters import SORT_COLUMNS
 from gnomon.stores.page_cursor import Cursor
 from gnomon_postgres.lists.list_conditions import Condition
 from gnomon_postgres.schema.view_tables import indexed, shown
+from gnomon_postgres.server import Row
 
 
 class ListOrder:
@@ -35,6 +39,15 @@ class ListOrder:
             return f"timestamp {direction}, id {direction}"
         return f"value {direction} NULLS LAST, timestamp DESC, id DESC"
 
+    def merged(self, rows: Sequence[Row]) -> list[Row]:
+        """Return rows in this order; each begins with its timestamp, its id, and what it is sorted by otherwise."""
+        if self.is_by_time:
+            return sorted(rows, key=_place, reverse=self._sort.descending)
+        newest_first = sorted(rows, key=_place, reverse=True)
+        valued = [row for row in newest_first if row[2] is not None]
+        valued.sort(key=lambda row: row[2], reverse=self._sort.descending)  # equal ones stay as they are
+        return valued + [row for row in newest_first if row[2] is None]
+
     def after(self, start: Cursor | None, *, is_live: bool) -> Condition:
         """Return the condition that a row is not on the pages before the cursor."""
         if start is None:
@@ -50,3 +63,7 @@ class ListOrder:
         beyond = f"{value} {'<' if self._sort.descending else '>'} %s"
         sql = f"({value} IS NULL OR {beyond} OR ({value} = %s AND {older.sql}))"
         return Condition(sql, (bound, bound, *place))
+
+
+def _place(row: Row) -> tuple[Any, ...]:
+    return row[:2]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import aclosing
 from datetime import datetime
 
 from gnomon.domain.execution import Execution
 from gnomon.domain.records import ExecutionQuery
 from gnomon.stores.newest_runs import newest_of_each_job
 from gnomon_postgres.lists.list_conditions import has_own_index, in_ranges, matching, of_cells, of_job
-from gnomon_postgres.lists.list_parts import in_time
+from gnomon_postgres.lists.list_parts import in_time, portions
+from gnomon_postgres.lists.run_bodies import NOT_ENDED, read_bodies
 from gnomon_postgres.schema.partitions import Span, read_spans
 from gnomon_postgres.schema.view_rows import view_of
 from gnomon_postgres.server import Connection, Row
@@ -24,22 +26,21 @@ _NEWEST = """SELECT run.timestamp, run.id, cell.job_id, run.final FROM {{schema}
         ORDER BY timestamp DESC, id DESC LIMIT %s) AS run
     WHERE cell.part = {first} AND cell.n > 0 AND job_id <> '' AND NOT job_id = ANY(string_to_array(%s, E'\\x1f'))
         AND {cells}"""
-_BODIES = """SELECT id, body FROM {schema}.live WHERE id = ANY(%s::text[])
-    UNION ALL SELECT ended.id, ended.body FROM unnest(%s::text[], %s::bigint[]) AS page (id, final)
-    JOIN {schema}.ended ON ended.id = page.id AND ended.final = page.final"""
 
 
 async def newest_per_job(connection: Connection, query: ExecutionQuery, most: int) -> list[Execution]:
     """Return the newest `most` matching runs of each job, newest first; called within a snapshot."""
-    rows = await _matching(connection, query, "live", "-1::bigint")
+    rows = await _matching(connection, query, "live", f"{NOT_ENDED}::bigint")
     newest_first = sorted(in_time(await read_spans(connection), query), key=lambda span: span.newest, reverse=True)
-    for span in newest_first:
-        if has_own_index(query):
-            rows += await _matching(connection, query, f"ended_{span.first}", "final")
-        else:
-            rows += await _newest_in(connection, query, most, span, _satisfied(rows, most, span.newest))
+    async with aclosing(portions(connection, newest_first)) as parts:
+        async for span in (span async for some in parts for span in some):
+            if has_own_index(query):
+                rows += await _matching(connection, query, f"ended_{span.first}", "final")
+            else:
+                rows += await _newest_in(connection, query, most, span, _satisfied(rows, most, span.newest))
     chosen = newest_of_each_job(sorted(rows, key=lambda row: row[:2], reverse=True), most, lambda row: str(row[2]))
-    return await _read(connection, chosen, is_brief=query.brief)
+    bodies = await read_bodies(connection, [(run_id, final) for _, run_id, _, final in chosen])
+    return [view_of(body, is_brief=query.brief) for body in bodies]
 
 
 async def _matching(connection: Connection, query: ExecutionQuery, table: str, final: str) -> list[Row]:
@@ -62,11 +63,3 @@ def _satisfied(rows: Iterable[Row], most: int, newest: datetime) -> list[str]:
     for timestamp, _, job_id, _ in rows:
         found[job_id] += timestamp > newest
     return [job_id for job_id, number in found.items() if number >= most]
-
-
-async def _read(connection: Connection, chosen: Sequence[Row], *, is_brief: bool) -> list[Execution]:
-    live = [row[1] for row in chosen if row[3] == -1]
-    ended = [row for row in chosen if row[3] != -1]
-    keys = [live, [row[1] for row in ended], [row[3] for row in ended]]
-    bodies = {name: view_of(body, is_brief=is_brief) for name, body in await connection.fetch(_BODIES, keys)}
-    return [bodies[row[1]] for row in chosen]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import aclosing
 from typing import Any, NamedTuple
 
 import psycopg
@@ -23,9 +24,11 @@ from gnomon_postgres.lists.list_conditions import (
 )
 from gnomon_postgres.lists.list_counts import Extent, measure
 from gnomon_postgres.lists.list_order import ListOrder
-from gnomon_postgres.lists.list_parts import behind, growing, is_complete
+from gnomon_postgres.lists.list_parts import MOST_AT_ONCE, behind, is_complete, portions, sufficient
 from gnomon_postgres.lists.newest_runs import newest_per_job
+from gnomon_postgres.lists.run_bodies import NOT_ENDED, read_bodies
 from gnomon_postgres.schema.partitions import Span
+from gnomon_postgres.schema.run_places import find_runs
 from gnomon_postgres.schema.view_rows import act_of, job_of, view_of
 from gnomon_postgres.schema.view_tables import shown
 from gnomon_postgres.server import LIST_LIMIT_S, SNAPSHOT, Connection, Row, Server
@@ -35,12 +38,6 @@ LIST = f"{SNAPSHOT}; SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gat
 ATTEMPTS = 5
 """Of a list whose partitions are dropped while it is read."""
 
-_RUNS = """SELECT body FROM {schema}.live WHERE id = ANY(%(ids)s::text[])
-    UNION ALL SELECT body FROM {schema}.ended WHERE id = ANY(%(ids)s::text[])"""
-_BODIES = """SELECT page.timestamp, coalesce(ended.body, live.body) FROM (
-        SELECT row_number() OVER () AS number, * FROM ({page}) AS page) AS page
-    LEFT JOIN {{schema}}.ended ON ended.id = page.id AND ended.final = page.final
-    LEFT JOIN {{schema}}.live ON live.id = page.id AND page.final = -1 ORDER BY number"""
 _JOBS = "SELECT body, last_fire, newest_fire FROM {schema}.job_states LEFT JOIN {schema}.fires ON job_id = id"
 
 
@@ -53,8 +50,7 @@ async def execution(server: Server, execution_id: str) -> Execution | None:
 
 async def executions_by_id(connection: Connection, ids: Collection[str]) -> list[Execution]:
     """Read these executions, in no order."""
-    rows = await connection.fetch(_RUNS, {"ids": list(map(shown, ids))}) if ids else []
-    return [view_of(body) for (body,) in rows]
+    return [view_of(body) for (body,) in await find_runs(connection, ("body",), ids)]
 
 
 async def jobs(server: Server, job_ids: Collection[str] | None = None, *, removed: bool = True) -> list[JobState]:
@@ -109,13 +105,14 @@ async def executions(server: Server, query: ExecutionQuery, start: Cursor | None
         for _ in range(ATTEMPTS):
             try:
                 async with connection.transaction(LIST):
-                    return await _page(connection, query, start)
+                    return await read_page(connection, query, start)
             except psycopg.errors.UndefinedTable:  # a snapshot keeps no partition from being dropped
                 continue
     raise StoreUnavailableError(f"{server.address} drops one partition after the other: try again later")
 
 
-async def _page(connection: Connection, query: ExecutionQuery, start: Cursor | None) -> Page:
+async def read_page(connection: Connection, query: ExecutionQuery, start: Cursor | None) -> Page:
+    """Read the same within a snapshot."""
     if query.per_job is not None:
         newest = await newest_per_job(connection, query, query.per_job)
         return Page(newest, len(newest), None)
@@ -136,36 +133,51 @@ class _List(NamedTuple):
 
     @property
     def wanted(self) -> int:
-        """The rows to read: one more than the page holds, to learn whether there is a next page."""
-        return self.query.limit + 1
+        """The rows to read: one more than the page and those before it, to learn whether there is a next page."""
+        return max(self.query.offset, 0) + self.query.limit + 1
+
+    @property
+    def order(self) -> ListOrder:
+        """The order of the rows."""
+        return ListOrder(self.query.sort)
+
+    @property
+    def has_bodies(self) -> bool:
+        """Whether the bodies are read with the rows, because hardly more rows are read than the page has."""
+        return self.order.is_by_time and self.query.offset <= 0
 
 
 async def _rows(connection: Connection, wanted: _List) -> list[Row]:
+    """Return the rows of the page, each of which ends with the body."""
     query, extent, start = wanted
-    order, offset = ListOrder(query.sort), max(query.offset, 0)
-    if not order.is_by_time:
-        return await connection.fetch(*_statement(wanted, order, extent.spans))
-    descending = query.sort.descending
-    spans = behind(extent.spans, start, descending=descending)
+    order, spans, number = wanted.order, extent.spans, MOST_AT_ONCE
+    if order.is_by_time:
+        spans = behind(spans, start, descending=query.sort.descending)
+        number = sufficient(spans, extent.sizes if start is None else None, wanted.wanted)
     rows: list[Row] = []
-    for some in growing(spans, extent.sizes if start is None else None, offset + wanted.wanted):
-        rows = await connection.fetch(*_statement(wanted, order, some))
-        rest = spans[len(some) :]
-        if len(rows) == wanted.wanted and is_complete(rest, rows[-1][0], descending=descending):
-            break
-    return rows
+    rest = spans
+    async with aclosing(portions(connection, spans, number)) as parts:
+        async for some in parts:
+            found = await connection.fetch(*_statement(wanted, some, has_live=rest is spans))
+            rows = order.merged([*rows, *found])[: wanted.wanted]
+            rest = rest[len(some) :]
+            is_full = order.is_by_time and len(rows) == wanted.wanted
+            if is_full and is_complete(rest, rows[-1][0], descending=query.sort.descending):
+                break
+    page = rows[max(query.offset, 0) :]
+    if wanted.has_bodies:
+        return page
+    return [(body,) for body in await read_bodies(connection, [(run_id, final) for _, run_id, _, final in page])]
 
 
-def _statement(wanted: _List, order: ListOrder, spans: Sequence[Span]) -> tuple[str, Sequence[Any]]:
-    """Return the statement for a page out of some partitions, and its parameters.
+def _statement(wanted: _List, spans: Sequence[Span], *, has_live: bool) -> tuple[str, Sequence[Any]]:
+    """Return the statement for the first rows out of some partitions, and its parameters.
 
     Each part of it has its own order and limit: with these the server merges the parts lazily, and reads hardly more
-    rows than the page has. Where rows are sorted by another column than the time, it reads all that match, and only
-    then the bodies of the page.
+    rows than are wanted. Where rows are sorted by another column than the time, it reads all that match.
     """
-    query = wanted.query
-    limits = wanted.wanted, max(query.offset, 0)
-    parts = [("live", matching(query), True)]
+    order = wanted.order
+    parts = [("live", matching(wanted.query), True)] if has_live else []
     ended = _conditions(wanted, order)
     parts += [(f"ended_{span.first}", condition, False) for span in spans for condition in ended]
     members: list[str] = []
@@ -173,16 +185,15 @@ def _statement(wanted: _List, order: ListOrder, spans: Sequence[Span]) -> tuple[
     for table, condition, is_live in parts:
         where = condition & order.after(wanted.start, is_live=is_live)
         chosen = "timestamp, id, body"
-        if not order.is_by_time:
-            chosen = (
-                f"timestamp, id, {order.value(is_live=is_live)} AS value, {'-1::bigint AS' if is_live else ''} final"
-            )
+        if not wanted.has_bodies:
+            final = f"{NOT_ENDED}::bigint AS final" if is_live else "final"
+            chosen = f"timestamp, id, {order.value(is_live=is_live)} AS value, {final}"
         members.append(
             f"(SELECT {chosen} FROM {{schema}}.{table} WHERE {where.sql} ORDER BY {order.terms} LIMIT %s)"  # noqa: S608
         )
-        parameters += [*where.parameters, sum(limits)]
-    page = f"SELECT * FROM ({' UNION ALL '.join(members)}) AS run ORDER BY {order.terms} LIMIT %s OFFSET %s"  # noqa: S608
-    return (page if order.is_by_time else _BODIES.format(page=page)), [*parameters, *limits]
+        parameters += [*where.parameters, wanted.wanted]
+    page = f"SELECT * FROM ({' UNION ALL '.join(members)}) AS run ORDER BY {order.terms} LIMIT %s"  # noqa: S608
+    return page, [*parameters, wanted.wanted]
 
 
 def _conditions(wanted: _List, order: ListOrder) -> list[Condition]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Final
 
 from gnomon.domain import codec
@@ -11,6 +10,8 @@ from gnomon.domain.events import Event
 from gnomon.errors import StoreError
 from gnomon.stores import commit_rows
 from gnomon.stores.commit_rows import EVENTS_PER_ROW, End, Newest
+from gnomon_postgres.log.event_chains import STRETCH, chain
+from gnomon_postgres.schema.run_places import find_runs
 from gnomon_postgres.schema.view_tables import shown
 from gnomon_postgres.server import Connection, Row
 from gnomon_shared_log.errors import Refusal
@@ -18,14 +19,16 @@ from gnomon_shared_log.errors import Refusal
 COLUMNS: Final = "first, last, earliest, latest, setback, previous, events, checksum"
 """A row as gnomon.stores.commit_rows has it."""
 
-_NEWEST = "SELECT first, last, latest, setback, identity FROM {schema}.commits ORDER BY first DESC LIMIT 1"
-_HEAD = "(SELECT last FROM {schema}.commits ORDER BY first DESC LIMIT 1)"
-# The bounds of `first` are constants for the planner, so that it looks at the partitions in question alone. Of
-# numbers that are added, one is cast: the driver sends each in the smallest type, and the sum of two may not fit it.
-_AFTER = f"""SELECT {COLUMNS}, {_HEAD} FROM {{schema}}.commits
-    WHERE first > %(after)s - {EVENTS_PER_ROW} AND last > %(after)s AND first <= greatest(%(after)s::bigint + %(limit)s,
-        (SELECT first FROM {{schema}}.commits WHERE first > %(after)s ORDER BY first LIMIT 1))
+# The bounds of `first` are constants for the planner, so that it looks at the partitions in question alone, and locks
+# no others. Of numbers that are added, one is cast: the driver sends each in the smallest type, and the sum of two may
+# not fit it.
+_REACHED = "SELECT filed FROM {schema}.log"
+_NEWEST = f"""SELECT first, last, latest, setback, identity FROM {{schema}}.commits
+    WHERE first > %s::bigint - {EVENTS_PER_ROW} ORDER BY first DESC LIMIT 1"""  # noqa: S608 - our own names
+_AFTER = f"""SELECT {COLUMNS} FROM {{schema}}.commits
+    WHERE first > %(after)s::bigint - {EVENTS_PER_ROW} AND last > %(after)s AND first <= %(after)s::bigint + %(limit)s
     ORDER BY first"""  # noqa: S608 - our own names
+_NEXT = "SELECT first FROM {schema}.commits WHERE first > %s AND first <= %s ORDER BY first LIMIT 1"
 _BETWEEN = f"SELECT {COLUMNS} FROM {{schema}}.commits WHERE first > %s AND first <= %s AND last >= %s ORDER BY first"  # noqa: S608
 _OF_JOB = f"""SELECT {COLUMNS} FROM {{schema}}.commits
     WHERE latest >= %(since)s AND earliest < %(until)s AND position(%(mark)s::bytea IN events) > 0
@@ -34,24 +37,10 @@ _OF_JOB = f"""SELECT {COLUMNS} FROM {{schema}}.commits
             WHERE latest >= %(until)s::bigint + %(setback)s ORDER BY latest, first LIMIT 1),
         {2**63 - 1})
     ORDER BY first"""  # noqa: S608 - our own names
-_CHAINS = """WITH RECURSIVE chain (last, position, first, links) AS (
-        SELECT wanted.last, wanted.last, row.first, row.previous
-        FROM unnest(%s::bigint[]) AS wanted (last) CROSS JOIN LATERAL (
-            SELECT first, previous FROM {schema}.commits WHERE first <= wanted.last ORDER BY first DESC LIMIT 1) AS row
-        UNION ALL SELECT chain.last, before.position, row.first, row.previous
-        FROM chain CROSS JOIN LATERAL (
-            SELECT (convert_from(links, 'UTF8')::jsonb ->> (chain.position - chain.first)::int)::bigint AS position
-        ) AS before CROSS JOIN LATERAL (
-            SELECT first, previous FROM {schema}.commits
-            WHERE first <= before.position ORDER BY first DESC LIMIT 1) AS row
-        WHERE before.position > 0)
-    SELECT last, position, first FROM chain"""
 _ROWS = f"SELECT {COLUMNS} FROM {{schema}}.commits WHERE first = ANY(%s::bigint[])"  # noqa: S608 - our own names
-_UNFILED = f"""SELECT {COLUMNS} FROM {{schema}}.commits
-    WHERE first > (SELECT filed FROM {{schema}}.log) AND position(%s::bytea IN events) > 0 ORDER BY first"""  # noqa: S608
-_ENDS = """SELECT id, version, last FROM {schema}.live WHERE id = ANY(%(names)s::text[])
-    UNION ALL SELECT id, version, last FROM {schema}.ended WHERE id = ANY(%(names)s::text[])
-    UNION ALL SELECT name, version, last FROM {schema}.streams WHERE name = ANY(%(names)s::text[])"""
+_UNFILED = f"""SELECT {COLUMNS} FROM {{schema}}.commits WHERE first > %s AND position(%s::bytea IN events) > 0
+    ORDER BY first"""  # noqa: S608 - our own names
+_STREAMS = "SELECT name, version, last FROM {schema}.streams WHERE name = ANY(%s::text[])"
 NO_ROW = "the table `log` is empty, which says which log this is: restore a backup of it, or of the schema"
 _ADVICE = "stop the kernel, keep a copy of the database, and restore a backup"
 
@@ -68,11 +57,17 @@ def checked(row: Row) -> bytes:
 
 async def newest_row(connection: Connection) -> tuple[Newest, int, int] | None:
     """Return where the log ends, with `first` and `identity` of its newest row; None for an empty log."""
-    found = await connection.fetch_one(_NEWEST)
+    found = await _newest(connection, await connection.fetch_one(_REACHED) or (0,))
+    if found is None:  # an empty log, or one that has lost events whose views are filed
+        found = await _newest(connection, (0,))
     if found is None:
         return None
     first, last, latest, setback, identity = found
     return (last, latest, setback), first, identity
+
+
+async def _newest(connection: Connection, reached: Row) -> Row | None:
+    return await connection.fetch_one(_NEWEST, reached)
 
 
 async def head(connection: Connection) -> int:
@@ -84,14 +79,19 @@ async def head(connection: Connection) -> int:
 async def read(connection: Connection, after: int, limit: int) -> list[Event]:
     """Return up to `limit` events with positions greater than `after`."""
     found: list[Event] = []
-    end = after + 1
-    while len(found) < limit and after < end:
-        rows = await connection.fetch(_AFTER, {"after": after, "limit": limit - len(found)})
+    while (wanted := limit - len(found)) > 0:
+        rows = await connection.fetch(_AFTER, {"after": after, "limit": wanted})
         for row in rows:
             found += commit_rows.events_after(checked(row), after)
-        if not rows:
-            break
-        after, end = rows[-1][1], rows[-1][-1]
+        end = rows[-1][1] if rows else after
+        if end < after + wanted:  # the log ends, or positions were left out
+            following = await connection.fetch_one(_NEXT, (end, end + STRETCH)) or await connection.fetch_one(
+                _NEXT, (end, 2**63 - 1)
+            )
+            if following is None:
+                break
+            end = following[0] - 1
+        after = end
     return found[: max(limit, 0)]
 
 
@@ -144,34 +144,13 @@ async def stream(connection: Connection, name: str) -> list[Event]:
 
 async def unfiled_of(connection: Connection, name: str, version: int) -> list[Event]:
     """Return the events of a stream behind this version whose views are not filed."""
-    rows = await connection.fetch(_UNFILED, (commit_rows.mark_of_stream(name),))
+    rows = await connection.fetch(_UNFILED, (await filed(connection), commit_rows.mark_of_stream(name)))
     return commit_rows.events_of_stream(map(checked, rows), name, version)
-
-
-async def chain(connection: Connection, last: int) -> list[tuple[int, int]]:
-    """Return the positions of the events of a stream that ends at `last`, newest first, with `first` of their rows."""
-    return (await chains(connection, [last])).get(last, []) if last else []
-
-
-async def chains(connection: Connection, lasts: Collection[int]) -> dict[int, list[tuple[int, int]]]:
-    """Return the same for several streams, by their ends."""
-    found: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
-    for last, position, first in await connection.fetch(_CHAINS, (list(lasts),)) if lasts else []:
-        found[last].append((position, first))
-    for places in found.values():
-        places.sort(reverse=True)
-    return found
 
 
 async def ends(connection: Connection, names: Collection[str]) -> dict[str, End]:
     """Return where streams end, as far as that is filed."""
-    rows = await connection.fetch(_ENDS, {"names": list(map(shown, names))})
+    rows = await connection.fetch(_STREAMS, (list(map(shown, names)),))
+    runs = set(names) - {name for name, *_ in rows}
+    rows += await find_runs(connection, ("id", "version", "last"), runs)
     return {name: (version, last) for name, version, last in rows}
-
-
-def by_row(places: Iterable[tuple[int, int]]) -> dict[int, list[int]]:
-    """Return the indexes of events in their rows, by `first` of the row, from what `chain` returns."""
-    found: defaultdict[int, list[int]] = defaultdict(list)
-    for position, first in places:
-        found[first].append(position - first)
-    return found

@@ -7,11 +7,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import msgspec
 
 from gnomon.stores import commit_rows
-from gnomon_postgres.log import event_reads
+from gnomon_postgres.log import event_chains, event_reads
 from gnomon_postgres.server import Connection, Row
 
 _ROWS = f"SELECT {event_reads.COLUMNS} FROM {{schema}}.commits WHERE first = ANY(%s::bigint[])"  # noqa: S608 - our own names
-_NEWEST = "SELECT max(first) FROM {schema}.commits"
 _CHANGE = "UPDATE {schema}.commits SET previous = %s, events = %s, checksum = %s WHERE first = %s"
 _DELETE = "DELETE FROM {schema}.commits WHERE first = ANY(%s::bigint[])"
 _NOT_LASTING = "DELETE FROM {schema}.lasting WHERE first = ANY(%s::bigint[])"
@@ -22,15 +21,15 @@ _encode = msgspec.json.Encoder().encode
 
 async def forget(connection: Connection, places: Iterable[tuple[int, int]]) -> None:
     """Delete events, given by their positions and the `first` of their rows, with the acts that they record."""
-    by_row = event_reads.by_row(places)
+    by_row = event_chains.by_row(places)
     if not by_row:
         return
     await connection.execute(_NO_ACTS, ([first + index for first, some in by_row.items() for index in some],))
-    ((newest,),) = await connection.fetch(_NEWEST)
+    newest = await event_reads.newest_row(connection)
     empty: list[int] = []
     for row in await read_rows(connection, by_row):
         body, is_left = commit_rows.without(event_reads.checked(row), by_row[row[0]])
-        if is_left or row[0] == newest:
+        if is_left or (newest is not None and row[0] == newest[1]):
             await change_row(connection, row, body, row[5])
         else:
             empty.append(row[0])
@@ -61,7 +60,7 @@ async def thin_out(
         kept = [position for position, _ in chain if is_kept[position]]
         links.update(zip(kept, [*kept[1:], 0], strict=True))
         gone += [place for place in chain if not is_kept[place[0]]]
-    by_row = event_reads.by_row(gone)
+    by_row = event_chains.by_row(gone)
     for row in rows:
         first, previous = row[0], commit_rows.links_of(row[5])
         changed = [links.get(first + index, link) for index, link in enumerate(previous)]

@@ -29,7 +29,7 @@ from gnomon.domain import codec
 from gnomon.domain.events import Event, ExecutionEvent, UnknownEvent
 from gnomon.errors import StoreUnavailableError
 from gnomon.stores import commit_rows
-from gnomon_postgres.log import event_reads
+from gnomon_postgres.log import event_chains, event_reads
 from gnomon_postgres.retention.event_removal import forget
 from gnomon_postgres.schema.partitions import REACH, Partitions
 from gnomon_postgres.schema.view_rows import Columns, copy
@@ -60,8 +60,7 @@ _DELETE_LINES = f"""DELETE FROM {{schema}}.log_lines WHERE ctid = ANY(ARRAY(
         SELECT 1 FROM {{schema}}.partitions WHERE {_ROWS_HERE} AND latest_end >= %(before)s)
     LIMIT %(most)s))"""  # noqa: S608 - our own names
 _DROPPABLE = """SELECT first, next FROM {schema}.partitions
-    WHERE first >= %s AND latest_end < %s AND next <= (SELECT max(first) FROM {schema}.commits)
-    ORDER BY first LIMIT %s"""
+    WHERE first >= %s AND latest_end < %s AND next <= %s ORDER BY first LIMIT %s"""
 _BARE_BESIDE = "SELECT first, next FROM {schema}.partitions WHERE is_bare AND (next = %s OR first = %s)"
 _REACHING_OUT = f"""SELECT last FROM {{schema}}.ended WHERE is_split AND {_RUNS_HERE}
     UNION SELECT last FROM {{schema}}.ended WHERE last <> final AND {_RUNS_HERE}"""  # noqa: S608 - our own names
@@ -179,7 +178,7 @@ async def _free_left(server: Server) -> None:
 
 
 async def _free(server: Server, names: Collection[str]) -> None:
-    """Drop tables: all that the server lets go. Refusal for others, such as one that a view of a user reads."""
+    """Drop tables; raise Refusal, after the others, for those that stay, such as one that a view of a user reads."""
     refused: Refusal | None = None
     for name in names:
         try:
@@ -194,7 +193,9 @@ async def _free(server: Server, names: Collection[str]) -> None:
 async def _droppable(connection: Connection, first: int, before: datetime, most: int = MOST_AT_ONCE) -> Stretch | None:
     parts: list[int] = []
     following = first
-    for one, end in await connection.fetch(_DROPPABLE, (first, before, most)):
+    newest = await event_reads.newest_row(connection)
+    newest_first = newest[1] if newest is not None else 0
+    for one, end in await connection.fetch(_DROPPABLE, (first, before, newest_first, most)):
         if one != following:
             break
         parts.append(one)
@@ -205,10 +206,10 @@ async def _droppable(connection: Connection, first: int, before: datetime, most:
 async def _delete_lines(server: Server, stretch: Stretch, before: datetime) -> None:
     """Delete the log lines of runs in partitions: first, so that the next call completes an interrupted one."""
     values = {**stretch.bounds, "before": before, "most": LINES_A_STEP}
-    while True:
+    deleted = LINES_A_STEP
+    while deleted == LINES_A_STEP:
         async with server.writing(WORK_LIMIT_S) as connection:
-            if await connection.execute(_DELETE_LINES, values) < LINES_A_STEP:
-                return
+            deleted = await connection.execute(_DELETE_LINES, values)
 
 
 async def _detach(connection: Connection, stretch: Stretch) -> Detached:
@@ -230,7 +231,7 @@ async def _detach(connection: Connection, stretch: Stretch) -> Detached:
 async def _forget_outside(connection: Connection, stretch: Stretch) -> None:
     """Delete the events that runs of the partitions have in others: before them, or after their end."""
     lasts = [last for (last,) in await connection.fetch(_REACHING_OUT, stretch.bounds)]
-    chains = await event_reads.chains(connection, lasts)
+    chains = await event_chains.chains(connection, lasts)
     await forget(connection, (place for chain in chains.values() for place in chain if not stretch.has(place[1])))
 
 
@@ -238,7 +239,7 @@ async def _surviving(connection: Connection, stretch: Stretch) -> list[Row]:
     """Return the rows with the events that survive, and no others."""
     bounds = {**stretch.bounds, "reach": stretch.next + REACH}
     lasts = [last for (last,) in await connection.fetch(_REACHING_IN, bounds)]
-    places = [place for chain in (await event_reads.chains(connection, lasts)).values() for place in chain]
+    places = [place for chain in (await event_chains.chains(connection, lasts)).values() for place in chain]
     kept = {position for position, row in places if stretch.has(row)}
     wanted = {**stretch.bounds, "rows": sorted({row for _, row in places if stretch.has(row)})}
     surviving: list[Row] = []

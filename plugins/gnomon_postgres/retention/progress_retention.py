@@ -7,7 +7,7 @@ from typing import Final
 
 from gnomon.domain import codec
 from gnomon.domain.events import Progress
-from gnomon_postgres.log import event_reads
+from gnomon_postgres.log import event_chains, event_reads
 from gnomon_postgres.retention.event_removal import read_rows, thin_out
 from gnomon_postgres.retention.retention import locked_log
 from gnomon_postgres.schema.partitions import Partitions
@@ -48,7 +48,7 @@ async def prune_progress(server: Server, partitions: Partitions, before: datetim
 
 async def _thin_out(connection: Connection, lasts: list[int]) -> int:
     """Delete the progress events of streams that end at these positions; return how many."""
-    chains = (await event_reads.chains(connection, lasts)).values()
+    chains = (await event_chains.chains(connection, lasts)).values()
     rows = await read_rows(connection, {first for chain in chains for _, first in chain})
     is_kept: dict[int, bool] = {}
     for row in rows:

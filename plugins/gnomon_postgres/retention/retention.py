@@ -18,7 +18,7 @@ from gnomon.stores.kernel_streams import Deletable
 from gnomon.stores.removed_jobs import is_over
 from gnomon.stores.run_counts import Cell
 from gnomon_postgres.lists import queries
-from gnomon_postgres.log import event_reads
+from gnomon_postgres.log import event_chains, event_reads
 from gnomon_postgres.retention import partition_drop
 from gnomon_postgres.retention.event_removal import forget
 from gnomon_postgres.schema.partitions import Partitions, Span, read_spans
@@ -99,7 +99,7 @@ async def _prune_rows(
             if not rows:
                 return pruned
             ids = [row[0] for row in rows]
-            chains = await event_reads.chains(connection, [row[1] for row in rows])
+            chains = await event_chains.chains(connection, [row[1] for row in rows])
             await forget(connection, (place for chain in chains.values() for place in chain))
             await connection.execute(_DELETE_LINES, (ids,))
             await connection.execute(_DELETE_ENDED.format(first=span.first), (ids,))
@@ -157,5 +157,5 @@ async def prune_jobs(
 
 async def _forget_streams(connection: Connection, names: list[str]) -> None:
     lasts = [last for (last,) in await connection.fetch(_FORGET_STREAMS, (names,))]
-    chains = await event_reads.chains(connection, lasts)
+    chains = await event_chains.chains(connection, lasts)
     await forget(connection, (place for chain in chains.values() for place in chain))

@@ -1,9 +1,10 @@
 """Partitions of the log and of finished runs: blocks of positions whose bounds are decided before events reach them.
 
 A partition ends at a position, not at a moment, so that an append never waits for the next one to be made: that is
-attached ahead, when half of the present one is used, and as large as the rate of events asks for to cover about
-`PERIOD`. Attaching takes a lock that neither readers nor writers notice. The `first` of a row of `commits` decides
-about its partition, so the events of its last row may reach up to REACH positions over the bound.
+attached ahead, when half of the present one is used, and as large as the rate of events asks for to cover about a
+period, which becomes longer with the log. Attaching takes a lock that neither readers nor writers notice. The `first`
+of a row of `commits` decides about its partition, so the events of its last row may reach up to REACH positions over
+the bound.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ REACH: Final = 256
 """Events in a row of `commits`, at most."""
 SMALLEST, LARGEST = 2**17, 2**24
 """Positions of a partition. A list may read all of them, and some ten thousand runs are quickly deleted one by one."""
+USUAL: Final = 64
+"""Partitions of a log, before they cover more time: a list that reads all of them plans and locks each one."""
 GROWTH: Final = 4
 """The largest ratio between two neighbours."""
 PARENTS: Final = ("commits", "ended")
@@ -34,7 +37,7 @@ MAKE_LIMIT_S: Final = 10.0
 _LOCK = "LOCK TABLE {schema}.partitions IN SHARE UPDATE EXCLUSIVE MODE"
 _KNOWN = "SELECT first, next, begun_at FROM {schema}.partitions WHERE NOT is_bare ORDER BY first"
 _SPANS = "SELECT first, oldest, newest, latest_end FROM {schema}.partitions WHERE newest IS NOT NULL ORDER BY first"
-_NEWEST = "SELECT last, latest FROM {schema}.commits ORDER BY first DESC LIMIT 1"
+_NEWEST = "SELECT last, latest FROM {schema}.commits WHERE first > %s ORDER BY first DESC LIMIT 1"
 _REGISTER = "INSERT INTO {schema}.partitions (first, next) VALUES (%s, %s)"
 _ATTACH = """
     CREATE TABLE {{schema}}.{table}_{first}
@@ -70,7 +73,7 @@ async def read_spans(connection: Connection) -> list[Span]:
 
 
 class Partitions:
-    """Knows the bounds, and makes partitions ahead of the events; `period` is the time that one of them covers."""
+    """Knows the bounds, and makes partitions ahead of the events; `period` is the time that one covers at first."""
 
     def __init__(self, period: timedelta) -> None:
         self._period = period
@@ -101,20 +104,26 @@ class Partitions:
         await connection.execute(f"SET LOCAL lock_timeout = {LOCK_LIMIT_MS}")
         await connection.execute(_LOCK)
         known = await _expect_partitions(connection)
-        newest = await connection.fetch_one(_NEWEST)
-        if newest is not None and _is_due(last := known[-1], newest[0]):
-            size = self._size_after(last, newest[0], from_micros(newest[1]))
-            await _make(connection, last.next, last.next + size)
+        last = known[-1]
+        newest = await connection.fetch_one(_NEWEST, (last.first - REACH,))
+        if newest is not None and _is_due(last, newest[0]):
+            since = next((part.begun_at for part in known if part.begun_at is not None), None)
+            size = self._size_after(last, since, newest[0], from_micros(newest[1]))
+            await make(connection, last.next, last.next + size)
             known = await read_partitions(connection)
         return known
 
-    def _size_after(self, part: Partition, head: int, at: datetime) -> int:
-        """Return how many positions cover the period, at the rate of the events in a partition so far."""
+    def _size_after(self, part: Partition, since: datetime | None, head: int, at: datetime) -> int:
+        """Return how many positions cover the period, at the rate of the events in a partition so far.
+
+        In a log that has gone on `since` long ago, that is a part of its whole time.
+        """
+        period = max(self._period, (at - since) / USUAL) if since is not None else self._period
         size = part.next - part.first
         spent = at - part.begun_at if part.begun_at is not None else timedelta(0)
         wanted = size * GROWTH
         if spent > timedelta(0):
-            wanted = int((head - part.first) * (self._period / spent))
+            wanted = int((head - part.first) * (period / spent))
         return min(max(wanted, size // GROWTH, SMALLEST), size * GROWTH, LARGEST)
 
 
@@ -138,10 +147,10 @@ async def ensure(connection: Connection, position: int) -> None:
     known = await read_partitions(connection)
     first, size = (known[-1].next, known[-1].next - known[-1].first) if known else (1, SMALLEST)
     if position >= first + size:
-        await _make(connection, first, position)
+        await make(connection, first, position)
         first, size = position, SMALLEST
     if position >= first:
-        await _make(connection, first, first + size)
+        await make(connection, first, first + size)
 
 
 def attachment(table: str, first: int, following: int) -> str:
@@ -149,7 +158,8 @@ def attachment(table: str, first: int, following: int) -> str:
     return _ATTACH.format(table=table, first=first, next=following)
 
 
-async def _make(connection: Connection, first: int, following: int) -> None:
+async def make(connection: Connection, first: int, following: int) -> None:
+    """Make the partition from one position to below another, in the caller's transaction."""
     for table in PARENTS:
         await connection.execute(attachment(table, first, following))
     await connection.execute(_REGISTER, (first, following))

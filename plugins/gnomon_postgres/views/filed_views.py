@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+from gnomon_postgres.log import event_reads
 from gnomon_postgres.server import Server
 
 LIMIT_S = 2.0
 """A leader that was killed files nothing more, and the next one folds what is left."""
 FIRST_LOOK_S, LONGEST_LOOK_S = 0.005, 0.1
 """The pauses between two looks at what is not filed yet."""
-_PLACES = """SELECT (SELECT filed FROM {schema}.log),
-    coalesce((SELECT last FROM {schema}.commits ORDER BY first DESC LIMIT 1), 0)"""
 
 
 class FiledViews:
@@ -33,5 +32,4 @@ class FiledViews:
 
 async def _places(server: Server) -> tuple[int, int]:
     async with server.reading() as connection:
-        filed, head = (await connection.fetch(_PLACES))[0]
-    return filed, head
+        return await event_reads.filed(connection), await event_reads.head(connection)

@@ -18,6 +18,7 @@ from gnomon.stores.run_counts import Cell, cell_of, changes
 from gnomon.stores.view_columns import end_of
 from gnomon_postgres.log import event_reads
 from gnomon_postgres.schema.partitions import REACH, Partition, Partitions
+from gnomon_postgres.schema.run_places import find_ended
 from gnomon_postgres.schema.view_rows import (
     ACT,
     FIRES,
@@ -58,9 +59,8 @@ _TIMES: Final[Columns] = (
 )
 _LOCK_LOG = "SELECT filed FROM {schema}.log FOR UPDATE"
 _TAKE_LIVE = "DELETE FROM {schema}.live WHERE id = ANY(string_to_array(%s, ',')) RETURNING id, began"
-_CHANGE_ENDED = """WITH old AS (SELECT id, final, hidden FROM {schema}.ended WHERE id = %s)
-    UPDATE {schema}.ended AS run SET version = %s, last = %s, hidden = %s, ended_at = %s, body = %s
-    FROM old WHERE run.id = old.id AND run.final = old.final RETURNING old.hidden, run.final"""
+_CHANGE_ENDED = """UPDATE {schema}.ended SET version = %s, last = %s, hidden = %s, ended_at = %s, body = %s
+    WHERE id = %s AND final = %s"""
 _COUNT = f"""INSERT INTO {{schema}}.counts AS known ({names(_COUNTED)}) SELECT * FROM {given(_COUNTED)}
     ON CONFLICT (job_id, part, status, is_manual, hidden) DO UPDATE SET n = known.n + excluded.n"""  # noqa: S608
 _NOTE_TIMES = f"""UPDATE {{schema}}.partitions AS known SET
@@ -69,8 +69,8 @@ _NOTE_TIMES = f"""UPDATE {{schema}}.partitions AS known SET
     FROM {given(_TIMES)} WHERE known.first = new.first"""  # noqa: S608 - our own names
 _PUT_STREAMS = f"""INSERT INTO {{schema}}.streams ({names(_STREAM)}) SELECT * FROM {given(_STREAM)}
     ON CONFLICT (name) DO UPDATE SET version = excluded.version, last = excluded.last"""  # noqa: S608 - our own names
-_PUT_LASTING = """INSERT INTO {schema}.lasting (first)
-    SELECT DISTINCT (SELECT max(first) FROM {schema}.commits WHERE first <= position)
+_PUT_LASTING = """INSERT INTO {schema}.lasting (first) SELECT DISTINCT (
+        SELECT max(first) FROM {schema}.commits WHERE first <= position AND first > %s AND first <= %s)
     FROM unnest(%s::bigint[]) AS position ON CONFLICT DO NOTHING"""
 _PUT_ACTS = f"INSERT INTO {{schema}}.acts ({names(ACT)}) SELECT * FROM {given(ACT)} ON CONFLICT DO NOTHING"  # noqa: S608
 _PUT_JOBS = f"""INSERT INTO {{schema}}.job_states ({names(JOB)}) SELECT * FROM {given(JOB)}
@@ -96,7 +96,8 @@ async def file_views(connection: Connection, views: ViewBatch, partitions: Parti
     await put_jobs(connection, views.jobs.values(), [views.jobs[one] for one in changed if one in views.jobs])
     await _put(connection, _PUT_ACTS, [act_row(position, act) for position, act in views.acts])
     if views.lasting:
-        await connection.execute(_PUT_LASTING, (views.lasting,))
+        bounds = min(views.lasting) - REACH, max(views.lasting)  # constants for the planner
+        await connection.execute(_PUT_LASTING, (*bounds, views.lasting))
     await connection.execute("UPDATE {schema}.log SET filed = %s", (views.last,))
 
 
@@ -155,11 +156,12 @@ async def _note_ended(
 async def _change_ended(connection: Connection, view: Execution, views: ViewBatch, partitions: Partitions) -> None:
     """Change a run that had ended before: a late result has arrived, or the record was hidden."""
     version, last = views.ends[view.id]
-    values = view.id, version, last, view.hidden, end_of(view), encode_view(view)
-    found = await connection.fetch_one(_CHANGE_ENDED, values)
-    if found is None:
+    found = await find_ended(connection, ("id", "final", "hidden"), [view.id])
+    if not found:
         return  # its record has been deleted, and with it all of its events
-    was_hidden, final = found
+    ((run_id, final, was_hidden),) = found
+    values = version, last, view.hidden, end_of(view), encode_view(view), run_id, final
+    await connection.execute(_CHANGE_ENDED, values)
     first = (await partitions.part_of(connection, final)).first
     cell = cell_of(view)
     await count(connection, first, [cell], [(*cell[:3], was_hidden)])

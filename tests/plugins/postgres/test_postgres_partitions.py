@@ -33,7 +33,7 @@ from gnomon.testing.histories import (
     succeeded,
 )
 from gnomon.testing.list_contract import ListContract
-from gnomon_postgres.lists import list_counts, queries
+from gnomon_postgres.lists import list_counts, list_parts, queries
 from gnomon_postgres.lists.list_counts import Extent
 from gnomon_postgres.retention import partition_drop
 from gnomon_postgres.schema import migrations, partitions
@@ -253,6 +253,7 @@ class TestListsOfManyPartitions(ListContract):
     async def store(self, dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PostgresStore]:
         monkeypatch.setattr(partitions, "SMALLEST", 16)
         monkeypatch.setattr(partitions, "LARGEST", 16)
+        monkeypatch.setattr(list_parts, "MOST_AT_ONCE", 2)
         patience = timedelta(seconds=30)
         opened = PostgresStore(dsn, spool=tmp_path / "spool.db", timeout=patience, lease=2 * patience)
         async with opened as store:
