@@ -134,7 +134,7 @@ def refusable(
             except REFUSALS as exc:
                 if isinstance(actor := kwargs.get("actor"), str):
                     given = args[0] if args else kwargs.get(subject)
-                    await self.note_refused(action, actor, exc, _first_refused(given, exc))
+                    await self.note_refused(action, actor, *_first_refused(exc, given))
                 raise
 
         return call
@@ -142,8 +142,16 @@ def refusable(
     return decorate
 
 
-def _first_refused(given: Any, exc: GnomonError) -> object:
-    """Return what was refused: of a list of orders, the job of the first one that is not valid."""
-    if isinstance(exc, RunOrdersError):
-        return getattr(given[min(exc.problems)], "job_id", None)
-    return given
+def _first_refused(exc: GnomonError, given: Any) -> tuple[GnomonError, object]:
+    """Return why, and what was refused: of a list of orders, the first one that is not valid.
+
+    Of the others nothing is said: the orders of transactions are a list that is tried again without those refused.
+    """
+    if not isinstance(exc, RunOrdersError):
+        return exc, given
+    first, *others = sorted(exc.problems)
+    problem = exc.problems[first]
+    if others:
+        are = "one more is" if len(others) == 1 else f"{len(others):,} more are"
+        problem = JobError(f"{problem}; of the orders given with it, {are} not valid")
+    return problem, getattr(given[first], "job_id", None)

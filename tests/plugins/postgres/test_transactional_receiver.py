@@ -84,8 +84,10 @@ async def test_an_order_that_the_kernel_refuses_can_be_found(
     assert (await outcome_of(application, second)).error == "UnknownExecutionError"
     warnings = [one for one in logs if one["event"] == "orders of transactions were refused"]
     assert [one["order"] for one in warnings] == [unknown.id, wrong.id, second.id]
-    history = await kernel.actions(ActionQuery())
-    assert {(act.actor, act.job_id) for act in history.items} >= {("postgresql:gnomon", "no such job")}
+    history = {act.job_id: act for act in (await kernel.actions(ActionQuery())).items}
+    assert history["no such job"].actor == "postgresql:gnomon"
+    also = "of the orders given with it, one more is not valid"
+    assert history["no such job"].error_message == f"{outcome.problem}; {also}"
 
 
 async def test_orders_of_one_key_make_one_run(
@@ -124,8 +126,10 @@ async def test_an_order_that_is_refused_does_not_hold_up_the_others(
     await application.commit()
     assert await carry_out_some(receiver) == 51
     assert (await kernel.executions(ExecutionQuery())).total == 99
-    states = [(await outcome_of(application, order)).state for order in many]
-    assert states == ["done"] * 7 + ["refused"] + ["done"] * 42
+    outcomes = [await outcome_of(application, order) for order in many]
+    assert [one.state for one in outcomes] == ["done"] * 7 + ["refused"] + ["done"] * 42
+    (act,) = (await kernel.actions(ActionQuery(job_id="no such job"))).items
+    assert act.error_message == outcomes[7].problem
 
 
 UNREADABLE = ('{"labels": {"a": 1e400}}', '{"actor": "\\ud800"}', '{"kwargs": ' + '{"a": ' * 3000 + "1" + "}" * 3001)
