@@ -29,6 +29,11 @@ _REASONS = (
 )
 _UNKNOWN_OPTION = re.compile(r'invalid (?:connection option|URI query parameter):? ("\w+")')
 _URI = re.compile(r"postgres(?:ql)?://")
+_OTHER_URI = re.compile(r"\s*(?!postgres(?:ql)?://)[A-Za-z][\w+.-]*://")
+_SCHEME = (
+    'it begins neither with "postgresql://" nor with "postgres://": an address of SQLAlchemy, such as '
+    f"postgresql+asyncpg://, is written without its driver; {_EXPECTED}"
+)
 
 
 def parse(dsn: str) -> dict[str, Any]:
@@ -37,6 +42,8 @@ def parse(dsn: str) -> dict[str, Any]:
         raise ValueError(_EMPTY)
     if "\0" in dsn:
         raise ValueError(f"it has a NUL character; {_EXPECTED}")
+    if _OTHER_URI.match(dsn):
+        raise ValueError(_SCHEME)
     try:
         given = conninfo_to_dict(dsn)
     except psycopg.ProgrammingError as exc:

@@ -23,8 +23,8 @@ _PLACEHOLDER = re.compile(r"\$(\d+)")
 _ADVICE = {
     "3F000": "Gnomon has no log in the schema {schema}: start a kernel with it once, or pass its `schema`",
     "42P01": "Gnomon has no log in the schema {schema}: start a kernel with it once, or pass its `schema`",
-    "42501": "the role of this connection may not place orders in the schema {schema}: see the GRANTs in "
-    "docs/how-to/transactional-orders.md",
+    "42501": "the role of this connection lacks a right in the schema {schema}: docs/how-to/transactional-orders.md "
+    "has the GRANTs to place orders, and those to find their outcomes",
 }
 
 
