@@ -28,6 +28,7 @@ from postgres_applications import APPLICATIONS, Abort, Begin
 KWARGS = {"text": "naïve 日本 🦑 \x00 %s :x $1", "n": [1, 2.5, None, True], "nested": {"a": {}}}
 
 PAGE = Path(__file__).parents[3] / "docs/how-to/transactional-orders.md"
+(MAKE_LOG,) = re.findall(r"```python\n# conftest.py\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 FROM_SQL, GRANTS, GRANT_OUTCOMES = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 UNDONE_ORDERS = FROM_SQL.rpartition("\n\n")[2]
 
@@ -132,7 +133,7 @@ async def test_an_application_that_may_only_place_orders(server: Server, dsn: st
             await gnomon_postgres.trigger(shop, "send")
         await owner.execute(GRANTS.replace("shop", role))
         order = await gnomon_postgres.trigger(shop, "send")
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege) as unreadable:
             await gnomon_postgres.order_outcome(shop, order.id)
         await owner.execute(GRANT_OUTCOMES.replace("shop", role))
         outcome = await gnomon_postgres.order_outcome(shop, order.id)
@@ -147,10 +148,25 @@ async def test_an_application_that_may_only_place_orders(server: Server, dsn: st
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 await shop.execute(forbidden)
 
-    assert "GRANT" in unknown.value.__notes__[0]
+    assert "the GRANTs to place orders" in unknown.value.__notes__[0]
+    assert "to find their outcomes" in unreadable.value.__notes__[0]
     assert outcome is not None
     assert (outcome.state, outcome.placed_by) == ("pending", role)
     assert undone == [(order.id, "send", "pending", None)]
+
+
+async def test_an_application_is_tested_without_a_kernel(dsn: str, tmp_path: Path) -> None:
+    conftest: dict[str, Any] = {}
+    exec(MAKE_LOG, conftest)  # noqa: S102 - the example of the page
+    await conftest["make_log"](dsn, tmp_path)
+
+    with psycopg.connect(dsn) as application:
+        order = gnomon_postgres.trigger_sync(application, "send")
+        placed = gnomon_postgres.order_outcome_sync(application, order.id)
+        application.rollback()
+        undone = gnomon_postgres.order_outcome_sync(application, order.id)
+
+    assert (placed and placed.state, undone) == ("pending", None)
 
 
 async def test_orders_of_other_schemas_and_none_say_what_to_do(server: Server, dsn: str) -> None:
