@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from gnomon.cli.output.console import echo
+from gnomon.text import length
 
 if TYPE_CHECKING:
     from gnomon.domain.records import ExecutionCounts
@@ -37,7 +38,7 @@ def print_statistics(statistics: Sequence[ExecutionCounts]) -> None:
     width = max((len(job.job_id) for job in statistics), default=0)
     for job in statistics:
         counts = ", ".join(f"{count:,} {status}" for status, count in job.by_status.items())
-        mean = f"; {job.average_execution_time:.3g} s on average" if job.average_execution_time is not None else ""
+        mean = f"; {length(job.average_execution_time)} on average" if job.average_execution_time is not None else ""
         last = f"last {job.last_status} {job.last_timestamp:%Y-%m-%d %H:%M:%S} UTC"
         echo(f"{job.job_id:{width}}  {counts}{mean}; {last}")
 
