@@ -28,6 +28,8 @@ def test_a_log_moves_while_its_kernel_runs_and_goes_on_in_the_other_store(
     assert "it is not complete" in arrived.stderr
     too_early = gnomon("run", *new)
     assert (too_early.returncode, "is not complete" in too_early.stderr) == (2, True)
+    checked = json.loads(gnomon("check", "--connect", "--json", *new).stdout)
+    assert (checked["ok"], "is not complete" in checked["problems"][0]) == (False, True), checked
     in_use = gnomon("log", "export", "log.jsonl", "--final")
     assert in_use.returncode == 1
     kernel.wait_for("succeeded", job="tick")
@@ -37,8 +39,11 @@ def test_a_log_moves_while_its_kernel_runs_and_goes_on_in_the_other_store(
     assert (rest.returncode, "the log is closed here" in rest.stderr) == (0, True), rest.stderr
     refused = gnomon("run")
     assert (refused.returncode, "this log was moved" in refused.stderr) == (2, True)
+    checked = json.loads(gnomon("check", "--connect", "--json").stdout)
+    assert (checked["ok"], "this log was moved" in checked["problems"][0]) == (False, True), checked
     complete = gnomon("log", "import", "log.jsonl", *new)
     assert (complete.returncode, "it is complete" in complete.stderr) == (0, True), complete.stderr
+    assert json.loads(gnomon("check", "--connect", "--json", *new).stdout)["problems"] == []
 
     kernel = start("run", *JSON_LOG, *new)
     kernel.wait_for("succeeded", job="counts")

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from gnomon.domain.records import Checkpoint
-from gnomon.errors import MovedLogError
+from gnomon.errors import MovedLogError, StoreError
 from gnomon.ports import Store
 
 LOG_ID_CHECKPOINT = "log"
@@ -41,22 +41,43 @@ async def identify_log(store: Store) -> str:
 
     Raise MovedLogError for a log that may not be led in this store: it would have two futures.
     """
-    move = await read_move(store)
-    if move is not None and move.state == "moved":
-        raise MovedLogError(
-            f"this log was moved at {move.at:%Y-%m-%d %H:%M:%S} UTC, at event {move.position:,}, with the file "
-            f"{move.file}: start the kernel with the store into which that was imported; if no kernel has led the log "
-            "there, `gnomon log reopen` lets one lead it here again"
-        )
-    if move is not None and move.state == "importing":
-        raise MovedLogError(
-            f"the import of this log from {move.file} is not complete: it has arrived up to event {move.position:,}; "
-            "stop the kernel of the other store, export the rest with `gnomon log export --final`, and import it with "
-            "`gnomon log import`, or make this a separate log with `gnomon log import --copy`"
-        )
+    if refusal := _refusal(await read_move(store)):
+        raise MovedLogError(refusal)
     if log_id := await read_log_id(store):
         return log_id
     return await save_log_id(store, secrets.token_hex(12))
+
+
+async def find_refusal(store: Store) -> str | None:
+    """Return why the log of a closed store may not be led there; None if it may, is not there, or cannot be read."""
+    try:
+        await store.open(read_only=True)
+    except StoreError:
+        return None
+    try:
+        return _refusal(await read_move(store))
+    finally:
+        await store.close()
+
+
+def _refusal(move: LogMove | None) -> str | None:
+    """Return why a log may not be led where `gnomon log` has done this with it; None if it may."""
+    match move:
+        case LogMove(state="moved"):
+            return (
+                f"this log was moved at {move.at:%Y-%m-%d %H:%M:%S} UTC, at event {move.position:,}, with the file "
+                f"{move.file}: start the kernel with the store into which that was imported; if no kernel has led the "
+                "log there, `gnomon log reopen` lets one lead it here again"
+            )
+        case LogMove(state="importing"):
+            return (
+                f"the import of this log from {move.file} is not complete: it has arrived up to event "
+                f"{move.position:,}; stop the kernel of the other store, export the rest with `gnomon log export "
+                "--final`, and import it with `gnomon log import`, or make this a separate log with `gnomon log import "
+                "--copy`"
+            )
+        case _:
+            return None
 
 
 async def save_log_id(store: Store, log_id: str) -> str:

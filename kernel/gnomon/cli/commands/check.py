@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec.structs import replace
 
 from gnomon.cli.input.options import config_argument, config_option, json_option
 from gnomon.cli.output.console import echo
@@ -97,9 +98,14 @@ def command(
 
 def _check_connections(deployment: Deployment) -> list[Connection]:
     from gnomon.plugins.connection_check import try_connections
+    from gnomon.stores.log_identity import find_refusal
 
     kernel = deployment.config.kernel
-    return asyncio.run(try_connections(deployment.plugins, kernel.role, kernel.hook_timeout.total_seconds()))
+    found = asyncio.run(try_connections(deployment.plugins, kernel.role, kernel.hook_timeout.total_seconds()))
+    has_log = any(one.ok and one.plugin == deployment.store.name for one in found)
+    if not has_log or kernel.role == "follower" or (refusal := asyncio.run(find_refusal(deployment.store))) is None:
+        return found
+    return [replace(one, ok=False, message=refusal) if one.plugin == deployment.store.name else one for one in found]
 
 
 def _ended(deployment: Deployment, now: datetime) -> list[str]:
