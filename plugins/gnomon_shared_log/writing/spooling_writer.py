@@ -356,10 +356,11 @@ class SpoolingWriter(Generic[B]):
                 self._recover()
 
     def _recover(self) -> None:
-        seconds = round(time.monotonic() - self._since, 1) if self._since is not None else None
-        self._since, self._problem, self._has_warned = None, None, False
+        since, self._since, self._problem, self._has_warned = self._since, None, None, False
+        if since is None:  # an append has found the server before the spool was drained
+            return
         back = f"{self._server.product} is back, {'runs are started again' if self._holds else 'the spool is drained'}"
-        log.info(back, log=self._server.name, after_s=seconds)
+        log.info(back, log=self._server.name, after_s=round(time.monotonic() - since, 1))
 
     def _degrade(self, exc: StoreError) -> None:
         self._problem = str(exc)

@@ -355,6 +355,40 @@ async def test_a_spool_that_cannot_be_written_holds_nothing_up_for_ever(
 
 
 @one_server
+async def test_an_outage_ends_once_in_the_log_if_an_append_finds_the_server_before_the_spool_is_drained(
+    make_store: MakeStore, server: LogServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, may_drain = make_store(cut_off="hold"), asyncio.Event()
+    await store.open()
+    writer = store._writer
+    assert writer is not None
+    drain_some = writer._drain_some
+
+    async def drain_later() -> None:
+        await may_drain.wait()
+        await drain_some()
+
+    async def is_kept() -> bool:
+        try:
+            await keep(store, run(1, 0))
+        except StoreUnavailableError:
+            return False
+        return True
+
+    server.kill()
+    await store.save_checkpoint("stats", Checkpoint(0, b"view"))
+    monkeypatch.setattr(writer, "_drain_some", drain_later)
+    server.start()
+    with capture_logs() as logs:
+        await eventually(is_kept)
+        may_drain.set()
+        await eventually(lambda: not writer._away.is_set())
+
+    (back,) = [line for line in logs if "is back" in line["event"]]
+    assert back["after_s"] >= 0
+
+
+@one_server
 async def test_a_spool_that_cannot_be_read_for_a_moment_is_drained_all_the_same(
     store: SharedLog[Any], server: LogServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
