@@ -21,9 +21,11 @@ from gnomon.domain.orders import new_order_id
 from gnomon.domain.parameter_checks import SHOWN
 from gnomon.domain.run_order import RunOrder, WhenFull
 from gnomon.errors import GnomonError, JobError, ParameterError, RunOrdersError
+from gnomon.jobs.body import make_body
 from gnomon.jobs.durable import check_durable
 from gnomon.jobs.job import Job
 from gnomon.jobs.plain_functions import job_of
+from gnomon.jobs.registered import json_definition, own_arguments
 from gnomon.orders.calls import write_order
 from gnomon.safe_text import safe_repr
 from gnomon_postgres.schema.order_tables import LONGEST_JOB_ID, MOST_BYTES
@@ -137,10 +139,18 @@ def run_orders(
 def addition(
     job: Job | Callable[..., Any] | str, keys: Mapping[str, Any], order: Mapping[str, Any], *, replace: bool
 ) -> NewOrder:
-    """Return the order that adds a job; JobError for one that the log could not bring back. See `job_order`."""
+    """Return the order that adds a job; JobError for one that the log could not bring back, TriggerError.
+
+    The function is looked for where the kernel leads, and so are triggers and exclusions, which may be code, too.
+    """
     declared = job_of(job, keys)
     check_durable(declared)
-    definition = {key: value for key, value in declared.definition().items() if key != "id"}
+    if declared.trigger is None and not declared.schedules:
+        msgspec.structs.replace(declared, exclude=[]).build_trigger()
+    types = make_body(declared).types if callable(declared.func) else None
+    args, kwargs = own_arguments(declared, MOST_BYTES, types)
+    declared = msgspec.structs.replace(declared, args=args, kwargs=kwargs)
+    definition = {key: value for key, value in json_definition(declared, declared.given()).items() if key != "id"}
     return job_order("replace" if replace else "add", declared.id, definition, **order)
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import orm
 
 import gnomon_postgres
 from gnomon import GnomonError, JobError, ParameterError, RunOrder
-from gnomon.errors import ActTextError, IdempotencyKeyError, ReservedNameError, RunOrdersError
+from gnomon.errors import ActTextError, IdempotencyKeyError, ReservedNameError, RunOrdersError, TriggerError
 
 FUNCTIONS = ("trigger", "trigger_many", "add_job", "remove_job", "cancel", "order_outcome")
 NO_CONNECTION: Any = object()
@@ -89,7 +89,12 @@ async def test_every_parameter_refuses_values_of_wrong_types(name: str) -> None:
         ("add_job", {"id": "a", "owner": ""}, ActTextError, "^owner: expected the name of an owner"),
         ("add_job", {"id": "a", "evry": "5m"}, JobError, "evry"),
         ("add_job", {"id": "a", "every": -5}, GnomonError, "every"),
-        ("add_job", {"id": "a", "kwargs": {"x": ["\ud800"]}}, JobError, "job 'a': kwargs has half a character"),
+        ("add_job", {"id": "a", "kwargs": {"x": ["\ud800"]}}, JobError, "job .a.: .*half a character"),
+        ("add_job", {"id": "a", "kwargs": {"x": Odd()}}, JobError, r"its arguments must be JSON.*kwargs\['x'\]"),
+        ("add_job", {"id": "a", "kwargs": {"x": [float("nan")]}}, JobError, r"kwargs\['x'\]"),
+        ("add_job", {"id": "a", "kwargs": CIRCLE}, JobError, "nested deeper than 64 levels"),
+        ("add_job", {"id": "a", "cron": "0 4 * *"}, TriggerError, "has 4 fields, not 5"),
+        ("add_job", {"id": "a", "every": "1h", "timezone": "Mars/X"}, TriggerError, "unknown time zone 'Mars/X'"),
         ("add_job", {"id": "a b"}, JobError, "job id 'a b' is not valid"),
         ("trigger", {"kwargs": {1: 2}}, JobError, "^kwargs: the key 1 is not text, as all keys in JSON are"),
         ("trigger", {"kwargs": {"a": [{None: 2}]}}, JobError, r"^kwargs\.a\[0\]: the key None is not text"),
