@@ -9,13 +9,15 @@ from gnomon.domain.kernel_health import Role
 from gnomon.errors import NoLogError, StoreError
 from gnomon_postgres.schema.order_tables import WRITTEN_BY_FOLLOWERS
 from gnomon_postgres.schema.schema_check import find_missing, is_own
-from gnomon_postgres.server import Connection, Row, Server
+from gnomon_postgres.server import MOST_CONNECTIONS, Connection, Row, Server
 
 _SERVER = """
     SELECT current_setting('server_version'), pg_is_in_recovery(), current_setting('fsync')::bool,
         current_setting('full_page_writes')::bool,
         current_setting('synchronous_standby_names'), (SELECT count(*) FROM pg_stat_replication), current_user::text,
-        has_database_privilege(current_database(), 'CREATE'), current_setting('transaction_read_only')::bool
+        has_database_privilege(current_database(), 'CREATE'), current_setting('transaction_read_only')::bool,
+        (SELECT CASE WHEN rolsuper THEN NULL ELSE least(nullif(rolconnlimit, -1), nullif(datconnlimit, -1)) END
+            FROM pg_roles, pg_database WHERE rolname = session_user AND datname = current_database())
 """
 _SCHEMA = """
     SELECT has_schema_privilege(oid, 'USAGE'), has_schema_privilege(oid, 'CREATE')
@@ -44,6 +46,7 @@ class _Settings(NamedTuple):
     role: str
     may_create_schema: bool
     is_read_only: bool
+    most_connections: int | None
 
 
 class _Table(NamedTuple):
@@ -66,6 +69,8 @@ async def check_connection(server: Server, role: Role) -> str:
         connection.expect_server(server.address)
         settings = _Settings(*(await connection.fetch(_SERVER))[0])
         _check_settings(server, settings)
+        if connection.link.is_direct:  # a pooler shares them among its clients
+            _check_connections(server, settings)
         log = await _check_log(server, connection, settings, role)
     found = f"{server.address} on version {settings.version}: {log}"
     return "; ".join([found, *_remarks(settings), *await _pooler(server)])
@@ -81,6 +86,15 @@ def _check_settings(server: Server, settings: _Settings) -> None:
         raise StoreError(
             f"{server.address} cannot be written: `default_transaction_read_only` is on; if it is not the service that "
             f"has no disk space left, ALTER ROLE {_quoted(settings.role)} SET default_transaction_read_only = off"
+        )
+
+
+def _check_connections(server: Server, settings: _Settings) -> None:
+    most = settings.most_connections
+    if most is not None and most < MOST_CONNECTIONS:
+        raise StoreError(
+            f"{server.address} accepts {most} connections for this role or this database, and each process uses up to "
+            f"{MOST_CONNECTIONS}: raise the CONNECTION LIMIT of the role or of the database"
         )
 
 

@@ -34,6 +34,8 @@ OLDEST_VERSION = 13
 """The oldest version of PostgreSQL that is supported."""
 READERS, WRITERS = 5, 3
 """Connections of each kind. Appends are made one at a time; views and log lines are written beside them."""
+MOST_CONNECTIONS = READERS + WRITERS + 1
+"""Of a process, with the one that listens; one that leads uses more while it drops partitions."""
 LIST_LIMIT_S = 15.0
 """For a list or a count over a long log, which take longer than reading a single row."""
 WORK_LIMIT_S = 600.0

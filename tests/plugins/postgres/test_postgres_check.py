@@ -162,6 +162,15 @@ async def test_an_old_server_is_refused(dsn: str, monkeypatch: pytest.MonkeyPatc
             await look(dsn)
 
 
+@pytest.mark.parametrize("whose", ["ROLE {role}", 'DATABASE "{database}"'])
+async def test_a_limit_of_connections_that_is_too_low_is_refused(whose: str, role: Callable[..., str]) -> None:
+    own = role("CREATE SCHEMA gnomon AUTHORIZATION {role}", f"ALTER {whose} CONNECTION LIMIT 8")
+    with pytest.raises(StoreError, match=r"accepts 8 connections .* each process uses up to 9: raise the CONNECTION"):
+        await check(own)
+    role(f"ALTER {whose} CONNECTION LIMIT 9")
+    assert "no log yet" in await check(own)
+
+
 async def test_a_role_whose_transactions_cannot_write_is_refused(role: Callable[..., str]) -> None:
     own = role("CREATE SCHEMA gnomon AUTHORIZATION {role}", "ALTER ROLE {role} SET default_transaction_read_only = on")
     with pytest.raises(StoreError, match=r"`default_transaction_read_only` is on; .* ALTER ROLE \S+ SET") as caught:

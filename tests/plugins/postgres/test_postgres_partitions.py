@@ -172,7 +172,9 @@ async def test_a_view_of_a_user_keeps_the_files_of_its_partition_and_no_others(s
         connection.execute("CREATE VIEW public.mine AS SELECT id FROM gnomon.ended_1")
 
         for _ in range(2):
-            with pytest.raises(StoreError, match=r"drop that.*view mine depends on table [a-z.]*detached_ended_1_"):
+            with pytest.raises(
+                StoreError, match=r"drop that.*view public\.mine depends on table gnomon\.detached_ended_1_"
+            ):
                 await store.prune(NOON + MINUTE)
             assert [name.rpartition("_")[0] for name in detached(dsn)] == ["detached_ended_1"]
             assert (await store.executions(ExecutionQuery())).total < 50
