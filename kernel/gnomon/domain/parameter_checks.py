@@ -38,7 +38,7 @@ _NAMED = {
     "keys": "a mapping such as {'func': 'app:sync', 'cron': '0 18 * * *'}",
 }
 """What is expected for parameters with these names, in words."""
-_ASKED_FOR = frozenset({"job_id", "execution_id", "triggered_by", "to"})
+_ASKED_FOR = frozenset({"job_id", "execution_id", "triggered_by", "to", "order_id"})
 """Ids that are looked up: one that no log can hold is unknown, as any other that is not there."""
 _ASKED_FOR_LISTS = frozenset({"execution_ids", "job_ids", "JobSelection.ids", "RunSelection.ids"})
 """Lists of such ids, also in a Struct. Each other text that no log can hold is refused, wherever it is nested."""

@@ -17,7 +17,7 @@ The tests are coroutines: set `asyncio_mode = "auto"` for pytest-asyncio.
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -143,6 +143,15 @@ class StoreContract(
                 ExecutionQuery(within=scope),
             ):
                 assert (await store.executions(query)).total == 0
+            for asked in (ActionQuery(job_id=text), ActionQuery(action=text), ActionQuery(actor=text)):
+                assert (await store.actions(asked)).total == 0
+            assert (await store.executions(ExecutionQuery(text=text[:200]))).total == 0
+            always = datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+            assert await store.job_events(text, *always) == []
+            assert await store.checkpoint(text) is None
+            assert not await store.statistics(text)
+            with pytest.raises(ValueError, match="cursor"):
+                await store.executions(ExecutionQuery(cursor=text))
 
     async def test_a_traceback_of_a_mebibyte_is_preserved(self, store: Store) -> None:
         history = extend(running(), events.Failed, reason="exception", traceback="0123456789abcde\n" * 65536)

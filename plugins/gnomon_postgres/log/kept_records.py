@@ -28,12 +28,12 @@ _decode_line = msgspec.json.Decoder(LogLine).decode
 async def put_checkpoints(connection: Connection, checkpoints: Mapping[str, Checkpoint]) -> None:
     """Save checkpoints; one with a lower position than the saved one is ignored."""
     for name, checkpoint in checkpoints.items():
-        await connection.execute(_PUT_CHECKPOINT, (name, checkpoint.position, checkpoint.view))
+        await connection.execute(_PUT_CHECKPOINT, (shown(name), checkpoint.position, checkpoint.view))
 
 
 async def checkpoint(connection: Connection, name: str) -> Checkpoint | None:
     """Return the checkpoint with that name, or None."""
-    found = await connection.fetch_one(_CHECKPOINT, (name,))
+    found = await connection.fetch_one(_CHECKPOINT, (shown(name),))
     return Checkpoint(*found) if found is not None else None
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
+from gnomon.text import is_writable
 from gnomon_postgres.orders.application_connections import Row, Statement
 from gnomon_postgres.orders.placed_orders import NewOrder, OrderOutcome, PlacedOrder
 
@@ -60,7 +61,7 @@ def orders_placed(orders: Sequence[NewOrder], row: Row | None) -> list[PlacedOrd
 def search(order_id: str, schema: str) -> Statement:
     """Return the statement that finds the outcome of an order."""
     # An id that the server cannot hold is not that of an order; most drivers would end the transaction with an error.
-    return Statement(_OUTCOME, ["" if "\0" in order_id else order_id], schema)
+    return Statement(_OUTCOME, [order_id if is_writable(order_id) and "\0" not in order_id else ""], schema)
 
 
 def outcome_of(row: Row | None) -> OrderOutcome | None:

@@ -214,7 +214,8 @@ async def test_what_is_refused_before_it_is_sent_leaves_the_transaction_as_it_is
     async with begin() as transaction:
         with pytest.raises(JobError):
             await transaction.call("trigger", "send", kwargs={"at": float("nan")})
-        assert await transaction.call("order_outcome", "\0") is None
+        for unknown in ("\0", "\ud800"):
+            assert await transaction.call("order_outcome", unknown) is None
         order = await transaction.call("trigger", "send", kwargs={"text": "\0ü" * 500_000})
 
     assert [(one["id"], one["arguments"]["kwargs"]) for one in await orders_in(server)] == [
