@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gnomon.errors import DeposedError, StoreError, StoreUnavailableError
+from gnomon.errors import DeposedError, StoreUnavailableError
 from gnomon_postgres.log.notices import renewed, replaced
 from gnomon_postgres.schema.order_tables import CHANNEL
 from gnomon_postgres.server import Connection, Row, Server
@@ -105,7 +105,10 @@ class PostgresLeaseTable(LeaseTable):
         """Raise DeposedError if the log is not open to a term; StoreUnavailableError for a later one of its owner."""
         found = await connection.fetch_one(_READ)
         if found is None:
-            raise StoreError(f"{self.log_name} has no row in {self.where}: restore a backup, or use another schema")
+            raise DeposedError(
+                f"this kernel leads {self.log_name} no longer: its lease is gone from {self.where}, in which the next "
+                "start makes it again"
+            )
         owner, epoch, *_ = found
         if owner == term.owner and epoch > term.epoch:
             raise StoreUnavailableError(

@@ -36,6 +36,13 @@ _END_EARLIER: Final = """
             AND pid <> pg_backend_pid() AND pg_has_role(usesysid, 'MEMBER')
     )
     SELECT pid, role FROM (SELECT *, pg_terminate_backend(pid) AS is_ended FROM earlier) AS found WHERE is_ended"""
+# What is filed in one transaction is there together: what stands alone has lost the other to another program.
+_LACKS_ROWS: Final = """
+    SELECT FROM {schema}.streams WHERE name >= 'job:' AND name < 'job;'
+        AND NOT EXISTS (SELECT FROM {schema}.job_states WHERE id = substr(name, 5))
+    UNION ALL SELECT FROM {schema}.job_states WHERE NOT EXISTS (SELECT FROM {schema}.fires WHERE job_id = id)
+    UNION ALL SELECT WHERE EXISTS (SELECT FROM {schema}.counts WHERE n > 0) <> EXISTS (SELECT FROM {schema}.ended)
+    LIMIT 1"""
 _EMPTY: Final = (
     """TRUNCATE {schema}.live, {schema}.ended, {schema}.counts, {schema}.acts, {schema}.job_states, {schema}.fires,
         {schema}.streams, {schema}.lasting""",
@@ -73,14 +80,19 @@ async def end_earlier_writers(server: Server) -> None:
 
 
 async def repair(server: Server, partitions: Partitions) -> int:
-    """File the views that are not filed, a page in each transaction; return the number of events that were folded."""
+    """File the views that are not filed, a page in each transaction; return the number of events that were folded.
+
+    Where another program has emptied views, or deleted the states of jobs, all are folded again.
+    """
     folded = 0
     while True:
         await partitions.keep_ahead(server)
         async with server.writing(WORK_LIMIT_S) as connection, connection.transaction():
             filed, head = await lock_log(connection), await event_reads.head(connection)
             if filed >= head:
-                return folded
+                if await connection.fetch_one(_LACKS_ROWS) is None:
+                    return folded
+                filed = NOT_FOLDED
             if filed != NOT_FOLDED:
                 folded += await _fold_page(connection, filed, head, partitions)
         if filed == NOT_FOLDED:

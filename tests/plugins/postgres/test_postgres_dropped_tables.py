@@ -9,13 +9,14 @@ from typing import Any
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from gnomon.domain import codec
-from gnomon.domain.events import Event
+from gnomon.domain.events import Event, JobPaused
 from gnomon.domain.records import ActionQuery, ExecutionQuery
 from gnomon.errors import DeposedError, NoLogError, RolledBackError, StoreError, StoreInUseError
 from gnomon.kernel import Kernel
-from gnomon.testing.histories import NOON, append, kernel_history, succeeded
+from gnomon.testing.histories import NOON, append, extend, job_added, kernel_history, succeeded
 from gnomon_postgres import PostgresStore
 from gnomon_postgres.connection_check import check_connection
 from gnomon_postgres.log.lease_table import PostgresLeaseTable
@@ -38,6 +39,13 @@ MADE_AGAIN = [
         "DROP INDEX gnomon.lease_term, gnomon.commits_by_time; DROP VIEW gnomon.executions CASCADE; "
         "DROP FUNCTION gnomon.announce_order CASCADE"
     ),
+]
+FOLDED_AGAIN = [
+    "TRUNCATE gnomon.ended",
+    "TRUNCATE gnomon.counts",
+    "TRUNCATE gnomon.job_states",
+    "DELETE FROM gnomon.job_states WHERE id = 'sync'",
+    "DELETE FROM gnomon.fires WHERE job_id = 'sync'",
 ]
 LOST = [
     "DROP TABLE gnomon.log CASCADE",
@@ -86,6 +94,26 @@ async def test_what_follows_from_the_log_is_made_again_by_a_start(
             assert await content(store) == before, dropped
         async with server.borrowed() as open_server:
             assert (await find_missing(open_server)).parts == {}, dropped
+
+
+async def test_views_that_were_emptied_are_folded_again_by_a_start(
+    dsn: str, make_store: Callable[..., PostgresStore]
+) -> None:
+    async with make_store() as store:
+        await fill(store)
+        await append(store, extend(job_added(), JobPaused, actor="ann")[-1:], job_added("report"))
+        before = await content(store)
+
+    for harm in FOLDED_AGAIN:
+        execute(dsn, harm)
+        with capture_logs() as logs:
+            async with make_store() as store:
+                assert await content(store) == before, harm
+        assert "views were missing: all are built again from the log" in {line["event"] for line in logs}
+    with capture_logs() as logs:
+        async with make_store():
+            pass
+    assert not {line["event"] for line in logs if line["log_level"] == "warning"}
 
 
 async def test_only_the_kernel_that_leads_makes_it_again(
