@@ -28,6 +28,7 @@ _TRANSIENT_STATES = {
 }
 _WRONG_OPTION = "wrong option"
 """Stands for a state where libpq itself refuses an option of the DSN."""
+_TOO_MANY = "53300"
 _DEPENDENT = "2BP01"
 """Something depends on what is to be dropped; the detail of the error says what."""
 _MISSING = (
@@ -60,7 +61,7 @@ _ADVICE = {
     "42P01": _MISSING,
     "42P07": "the schema has a table of another program with the name of one of Gnomon's: use another `schema`",
     "53100": "its disk is full: free some space there",
-    "53300": "no connection is free: end some, raise `max_connections`, or put a pooler in between",
+    _TOO_MANY: "no connection is free: end some, raise `max_connections`, or put a pooler in between",
     "55P03": "a lock was not free in time: another program holds it",
     "57014": "it has ended a statement, which was cancelled there",
 }
@@ -69,7 +70,7 @@ _REFUSED_CONNECTIONS = (
     (re.compile(r"password authentication failed|no password supplied"), "28P01"),
     (re.compile(r"no pg_hba\.conf entry|role \".*\" does not exist|is not permitted to log in"), "28000"),
     (re.compile(r"database \".*\" does not exist|no such database"), "3D000"),
-    (re.compile(r"too many (?:clients|connections)|connection slots are reserved"), "53300"),
+    (re.compile(r"too many (?:clients|connections)|connection slots are reserved"), _TOO_MANY),
     (
         re.compile(
             r"invalid [\w ]*value|invalid port number|could not match \d+ (?:port|host)|definition of service|"
@@ -95,6 +96,11 @@ def translate(exc: BaseException, address: str) -> StoreError:
     if isinstance(exc, psycopg.ProgrammingError):
         return StoreError(f"{address} cannot be used with this `dsn`: {said}")
     return Refusal(f"{address} cannot store this: {said}")
+
+
+def has_no_room(exc: psycopg.Error) -> bool:
+    """Return whether a server, or a pooler, refuses another connection because it has too many."""
+    return _state(exc) == _TOO_MANY
 
 
 def _state(exc: BaseException) -> str | None:

@@ -24,7 +24,7 @@ from gnomon.errors import StoreError
 from gnomon.forks import abandon_in_children
 from gnomon.tasks import protected
 from gnomon_postgres import log_address
-from gnomon_postgres.errors import translate
+from gnomon_postgres.errors import has_no_room, translate
 from gnomon_postgres.session import READ_COMMITTED, Session
 
 Row: TypeAlias = tuple[Any, ...]
@@ -135,29 +135,67 @@ class Connection:
 
 
 class _Pool:
-    """Connections of one kind: made when they are needed, and made again after an error."""
+    """Connections of one kind: made when they are needed, and made again after an error.
+
+    Where the server has no room for another one, those that are there are shared: who needs one waits for it, for half
+    of the limit at most.
+    """
 
     def __init__(self, dsn: str, size: int, idle_limit_s: float) -> None:
         self._dsn = dsn
         self._idle_limit_s = idle_limit_s
         self._free: list[Session] = []
         self._places = asyncio.Semaphore(size)
+        self._lent = self._opening = 0
+        self._returned = asyncio.Event()
         self._discarded: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def lent(self) -> AsyncIterator[Session]:
         async with self._places:
-            link = self._take() or await Session.open(self._dsn, self._idle_limit_s)
+            link = self._take() or await self._open()
+            self._lent += 1
             try:
                 yield link
             except psycopg.errors.ReadOnlySqlTransaction:  # of a standby: another server may be the primary by now
                 await link.close()
                 raise
             finally:
+                self._lent -= 1
                 if not link.closed and link.pgconn.transaction_status == TransactionStatus.IDLE:
                     self._free.append(link)
                 else:
                     self._discard(link)
+                self._wake()
+
+    async def _open(self) -> Session:
+        """Return a new connection; where the server has no room for one, the next one that is returned."""
+        deadline = asyncio.get_running_loop().time() + self._idle_limit_s / 2
+        while True:
+            returned = self._returned
+            self._opening += 1
+            try:
+                return await Session.open(self._dsn, self._idle_limit_s)
+            except psycopg.OperationalError as exc:
+                if not has_no_room(exc) or not (self._lent or self._free or self._opening > 1):
+                    self._wake()
+                    raise
+                refusal = exc
+            finally:
+                self._opening -= 1
+            if not self._free:
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        await returned.wait()
+                except TimeoutError:
+                    raise refusal from None
+            if (link := self._take()) is not None:
+                return link
+
+    def _wake(self) -> None:
+        """Wake those that wait for a connection."""
+        self._returned.set()
+        self._returned = asyncio.Event()
 
     def _take(self) -> Session | None:
         while self._free:

@@ -238,6 +238,22 @@ async def test_a_server_without_a_free_connection_counts_as_away(role: Callable[
     await server.close()
 
 
+async def test_a_connection_is_shared_where_the_server_has_no_room_for_another(role: Callable[..., str]) -> None:
+    server = await connected(role("ALTER ROLE {role} CONNECTION LIMIT 1"))
+
+    async def ask(number: int) -> int:
+        async with server.reading() as connection:
+            return int((await connection.fetch("SELECT %s::int, pg_sleep(0.01)", (number,)))[0][0])
+
+    for _ in range(2):  # without a connection, and with one that is free
+        assert await asyncio.gather(*map(ask, range(10))) == [*range(10)]
+    async with server.reading():
+        with pytest.raises(StoreUnavailableError, match="no connection is free"):
+            async with server.writing():
+                pass
+    await server.close()
+
+
 @pytest.mark.parametrize(
     ("dsn", "shown"),
     [
