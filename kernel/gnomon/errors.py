@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 SHOWN_PROBLEMS = 5
 """Problems of a list that its message names; the attribute has all of them."""
@@ -197,13 +197,18 @@ class RunOrdersError(JobError):
     """
 
     def __init__(self, problems: dict[int, GnomonError], orders: int) -> None:
-        shown = [f"order {number}: {problem}" for number, problem in list(problems.items())[:SHOWN_PROBLEMS]]
-        if len(problems) > SHOWN_PROBLEMS:
-            shown.append(f"and {len(problems) - SHOWN_PROBLEMS:,} more")
         super().__init__(
-            f"{len(problems):,} of {orders:,} orders are not valid, so none was accepted: " + "; ".join(shown)
+            f"{len(problems):,} of {orders:,} orders are not valid, so none was accepted: {listed_problems(problems)}"
         )
         self.problems = problems
+
+
+def listed_problems(problems: Mapping[int, GnomonError]) -> str:
+    """Return the problems of orders in a list, by their numbers: the first ones, and how many more there are."""
+    shown = [f"order {number}: {problem}" for number, problem in list(problems.items())[:SHOWN_PROBLEMS]]
+    if len(problems) > SHOWN_PROBLEMS:
+        shown.append(f"and {len(problems) - SHOWN_PROBLEMS:,} more")
+    return "; ".join(shown)
 
 
 class TriggerDepthError(GnomonError):

@@ -35,6 +35,7 @@ PROGRAMS = {
     "celery_runs": "--runs 50 --rate 20 --seconds 1 --tasks 20 --pairs 1 --concurrency 1",
     "postgres_lists": "--executions 400 --requests 2",
     "postgres_retention": "--events 3000 --days 3",
+    "postgres_partitions": "--partitions 3 --runs 60 --requests 2",
     "postgres_peers": "--tasks 50 --paced 10 --rounds 1",
 }
 

@@ -27,6 +27,7 @@ from gnomon.errors import (
     StepDownError,
     UnknownExecutionError,
     UnknownJobError,
+    listed_problems,
 )
 from gnomon.logs import get_logger
 from gnomon.ports import Clock
@@ -145,13 +146,13 @@ def refusable(
 def _first_refused(exc: GnomonError, given: Any) -> tuple[GnomonError, object]:
     """Return why, and what was refused: of a list of orders, the first one that is not valid.
 
-    Of the others nothing is said: the orders of transactions are a list that is tried again without those refused.
+    It says nothing of the orders that are valid: those of transactions are tried again without the refused ones.
     """
     if not isinstance(exc, RunOrdersError):
         return exc, given
     first, *others = sorted(exc.problems)
     problem = exc.problems[first]
     if others:
-        are = "one more is" if len(others) == 1 else f"{len(others):,} more are"
-        problem = JobError(f"{problem}; of the orders given with it, {are} not valid")
+        listed = listed_problems({number: exc.problems[number] for number in others})
+        problem = JobError(f"{problem}; not valid either: {listed}")
     return problem, getattr(given[first], "job_id", None)
