@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 SHOWN_PROBLEMS = 5
 """Problems of a list that its message names; the attribute has all of them."""
+
+
+def listed(problems: Sequence[str]) -> str:
+    """Return the first problems of a list, and how many more there are."""
+    more = [f"and {len(problems) - SHOWN_PROBLEMS:,} more"] if len(problems) > SHOWN_PROBLEMS else []
+    return "; ".join([*problems[:SHOWN_PROBLEMS], *more])
 
 
 class GnomonError(Exception):
@@ -115,10 +121,7 @@ class JobOrdersError(JobError):
 
     def __init__(self, problems: dict[int, GnomonError], jobs: int) -> None:
         self.problems = problems
-        shown = self.lines()
-        more = [f"and {len(shown) - SHOWN_PROBLEMS:,} more"] if len(shown) > SHOWN_PROBLEMS else []
-        head = f"{len(problems):,} of {jobs:,} jobs cannot be added, so none was: "
-        super().__init__(head + "; ".join([*shown[:SHOWN_PROBLEMS], *more]))
+        super().__init__(f"{len(problems):,} of {jobs:,} jobs cannot be added, so none was: {listed(self.lines())}")
 
     def lines(self, name: str = "") -> list[str]:
         """Return one line for each problem, with its place, such as `jobs[3].cron: ...` for the name `jobs`."""
@@ -197,18 +200,9 @@ class RunOrdersError(JobError):
     """
 
     def __init__(self, problems: dict[int, GnomonError], orders: int) -> None:
-        super().__init__(
-            f"{len(problems):,} of {orders:,} orders are not valid, so none was accepted: {listed_problems(problems)}"
-        )
+        found = listed([f"order {number}: {problem}" for number, problem in problems.items()])
+        super().__init__(f"{len(problems):,} of {orders:,} orders are not valid, so none was accepted: {found}")
         self.problems = problems
-
-
-def listed_problems(problems: Mapping[int, GnomonError]) -> str:
-    """Return the problems of orders in a list, by their numbers: the first ones, and how many more there are."""
-    shown = [f"order {number}: {problem}" for number, problem in list(problems.items())[:SHOWN_PROBLEMS]]
-    if len(problems) > SHOWN_PROBLEMS:
-        shown.append(f"and {len(problems) - SHOWN_PROBLEMS:,} more")
-    return "; ".join(shown)
 
 
 class TriggerDepthError(GnomonError):

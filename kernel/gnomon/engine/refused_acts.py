@@ -27,7 +27,7 @@ from gnomon.errors import (
     StepDownError,
     UnknownExecutionError,
     UnknownJobError,
-    listed_problems,
+    listed,
 )
 from gnomon.logs import get_logger
 from gnomon.ports import Clock
@@ -153,6 +153,6 @@ def _first_refused(exc: GnomonError, given: Any) -> tuple[GnomonError, object]:
     first, *others = sorted(exc.problems)
     problem = exc.problems[first]
     if others:
-        listed = listed_problems({number: exc.problems[number] for number in others})
-        problem = JobError(f"{problem}; not valid either: {listed}")
+        also = listed([f"order {number}: {exc.problems[number]}" for number in others])
+        problem = JobError(f"{problem}; not valid either: {also}")
     return problem, getattr(given[first], "job_id", None)
