@@ -40,10 +40,12 @@ async def statistics(server: Server, job_id: str | None = None) -> list[Executio
         async for runs in _tables(connection, spans):
             for row in await connection.fetch(_GROUPS.format(runs=runs, where=where.sql), where.parameters):
                 groups[row[0]].append(row)
+        if not groups:
+            return []
         newest = [max(rows, key=lambda row: row[4])[:5] for rows in groups.values()]
         ids: dict[str, str] = {}
-        async for runs in _tables(connection, spans if newest else []):
-            for one, run_id in await connection.fetch(_NEWEST.format(runs=runs), arrays(newest)) if newest else []:
+        async for runs in _tables(connection, spans):
+            for one, run_id in await connection.fetch(_NEWEST.format(runs=runs), arrays(newest)):
                 ids[one] = max(run_id, ids.get(one, ""))
     last = {row[0]: row for row in newest}
     return [_counts(groups[one], last[one], ids[one]) for one in sorted(groups)]
