@@ -17,7 +17,6 @@ the machine change them less, and they do not contain the waits for the disk, wh
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
 import tempfile
 import time
@@ -217,20 +216,14 @@ def measure(meter: Meter, appended: Sequence[Batch], pairs: int) -> None:
 
 def main() -> None:
     """Start a server, measure and report."""
-    from postgres_servers import PostgresServer, find_postgres, make_folder  # noqa: PLC0415 - of the tests, as above
+    from postgres_servers import running_postgres  # noqa: PLC0415 - of the tests, as above
 
     asked = arguments("Sustained appends to PostgreSQL.", events=60_000, jobs=1_000, pairs=9)
     appended, more = [], batches(asked.jobs)
     while sum(len(batch[0]) for batch in appended) < asked.events:
         appended.append(next(more))
-    server = PostgresServer(find_postgres(), make_folder())
-    server.initialize()
-    server.start("-c", "fsync=on", "-c", "max_wal_size=4GB")
-    try:
+    with running_postgres("-c", "fsync=on", "-c", "max_wal_size=4GB") as server:
         measure(Meter(server, sum(len(batch[0]) for batch in appended)), appended, asked.pairs)
-    finally:
-        server.clean_up()
-        shutil.rmtree(server.folder)
 
 
 if __name__ == "__main__":

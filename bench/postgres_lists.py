@@ -10,7 +10,6 @@ shared buffers; the tables are vacuumed and analyzed after they are filled, as a
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
 import tempfile
 import time
@@ -96,22 +95,16 @@ async def count(dsn: str) -> float:
 
 def main() -> None:
     """Start a server, fill both logs, measure and report."""
-    from postgres_servers import PostgresServer, find_postgres, make_folder  # noqa: PLC0415 - of the tests, as above
+    from postgres_servers import running_postgres  # noqa: PLC0415 - of the tests, as above
 
     asked = arguments("Lists from PostgreSQL.", executions=1_000_000, requests=40)
-    server = PostgresServer(find_postgres(), make_folder())
-    server.initialize()
-    server.start("-c", "shared_buffers=128MB", "-c", "max_wal_size=4GB")
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "lists.db"
-            fill(path, runs(asked.executions, JOBS, START, STEP))
-            asyncio.run(fill_postgres(server.dsn(), runs(asked.executions, JOBS, START, STEP)))
-            counted_s = asyncio.run(count(server.dsn()))
-            found = asyncio.run(compare(path, server.dsn(), asked.executions, asked.requests))
-    finally:
-        server.clean_up()
-        shutil.rmtree(server.folder)
+    options = ("-c", "shared_buffers=128MB", "-c", "max_wal_size=4GB")
+    with running_postgres(*options) as server, tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "lists.db"
+        fill(path, runs(asked.executions, JOBS, START, STEP))
+        asyncio.run(fill_postgres(server.dsn(), runs(asked.executions, JOBS, START, STEP)))
+        counted_s = asyncio.run(count(server.dsn()))
+        found = asyncio.run(compare(path, server.dsn(), asked.executions, asked.requests))
     slowest = max(found, key=lambda name: float(found[name]["ratio"]))
     report(
         "Lists from PostgreSQL",

@@ -10,7 +10,6 @@ locks, 64 for each of 100 connections: in the end, all connections for reading a
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
 import tempfile
 import time
@@ -151,23 +150,17 @@ def _figures(one: list[float], many: list[float]) -> dict[str, float]:
 
 def main() -> None:
     """Start a server, fill both logs, measure and report."""
-    from postgres_servers import PostgresServer, find_postgres, make_folder  # noqa: PLC0415 - of the tests, as above
+    from postgres_servers import running_postgres  # noqa: PLC0415 - of the tests, as above
 
     asked = arguments("Partitions in PostgreSQL.", partitions=365, runs=50_000, requests=20)
-    server = PostgresServer(find_postgres(), make_folder())
-    server.initialize()
-    server.start("-c", "shared_buffers=128MB", "-c", "max_wal_size=4GB", "-c", "max_connections=100")
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            folders, dsns = (Path(folder, "one"), Path(folder, "many")), (server.dsn("one"), server.dsn("many"))
-            for path, dsn, parts in zip(folders, dsns, (1, asked.partitions), strict=True):
-                path.mkdir()
-                server.create_database(path.name)
-                asyncio.run(fill(dsn, path, parts, asked.runs))
-            found = asyncio.run(compare(dsns, folders, asked.runs, asked.requests))
-    finally:
-        server.clean_up()
-        shutil.rmtree(server.folder)
+    options = ("-c", "shared_buffers=128MB", "-c", "max_wal_size=4GB", "-c", "max_connections=100")
+    with running_postgres(*options) as server, tempfile.TemporaryDirectory() as folder:
+        folders, dsns = (Path(folder, "one"), Path(folder, "many")), (server.dsn("one"), server.dsn("many"))
+        for path, dsn, parts in zip(folders, dsns, (1, asked.partitions), strict=True):
+            path.mkdir()
+            server.create_database(path.name)
+            asyncio.run(fill(dsn, path, parts, asked.runs))
+        found = asyncio.run(compare(dsns, folders, asked.runs, asked.requests))
     slowest = max(found, key=lambda name: float(found[name]["ratio"]))
     report(
         "Partitions in PostgreSQL",

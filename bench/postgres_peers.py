@@ -13,8 +13,6 @@ import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -23,23 +21,11 @@ from measure import arguments, median, quartiles, report
 from peer_sides import OF_MANY, ORDERS_AT_ONCE, PACE, SIDES
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "shared"))
-from postgres_servers import PostgresServer, find_postgres, make_folder
+from postgres_servers import PostgresServer, running_postgres
 
 PEERS = ("procrastinate", "oban", "dbos")
 GOAL = 2.0
 Figures = dict[str, float]
-
-
-@contextmanager
-def server() -> Iterator[PostgresServer]:
-    """Start a server that keeps what it has confirmed over a power cut."""
-    running = PostgresServer(find_postgres(), make_folder())
-    running.initialize()
-    running.start("-c", "fsync=on")
-    try:
-        yield running
-    finally:
-        running.clean_up()
 
 
 def measure(running: PostgresServer, side: str, database: str, tasks: int, paced: int) -> Figures:
@@ -76,7 +62,8 @@ def main() -> None:
     sides = [side for side in SIDES if side not in PEERS or importlib.util.find_spec(side)]
     peers = [side for side in sides if side in PEERS]
     rounds: list[dict[str, Figures]] = []
-    with server() as running:
+    # It keeps what it has confirmed over a power cut.
+    with running_postgres("-c", "fsync=on") as running:
         for number in range(asked.rounds):
             order = sides[number % len(sides) :] + sides[: number % len(sides)]
             rounds.append(

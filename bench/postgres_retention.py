@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -154,23 +153,19 @@ def spread(times: list[float]) -> dict[str, Any]:
 
 def main() -> None:
     """Start a server, fill a log, measure and report."""
-    from postgres_servers import PostgresServer, find_postgres, make_folder  # noqa: PLC0415 - of the tests, as above
+    from postgres_servers import running_postgres  # noqa: PLC0415 - of the tests, as above
 
     asked = arguments("Retention in PostgreSQL.", events=10_000_000, days=30, cached=0, folder="")
-    server = PostgresServer(find_postgres(), make_folder(asked.folder))
-    is_discarding = discards(server.folder)
-    server.initialize()
-    server.start("-c", "fsync=on", "-c", "shared_buffers=128MB", "-c", "max_wal_size=4GB")
-    try:
+    with running_postgres(
+        "-c", "fsync=on", "-c", "shared_buffers=128MB", "-c", "max_wal_size=4GB", parent=asked.folder
+    ) as server:
+        is_discarding = discards(server.folder)
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "later").mkdir()  # another spool, which knows nothing of the newest event
             count = asyncio.run(fill(server.dsn(), folder, asked.events, asked.days))
             if not asked.cached:
                 leave_memory(server.folder)
             spent, before, beside = asyncio.run(measure(server.dsn(), folder, asked.days, count))
-    finally:
-        server.clean_up()
-        shutil.rmtree(server.folder)
     usual, meanwhile = spread(before), spread(beside)
     report(
         "Retention in PostgreSQL",

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -242,3 +243,16 @@ def find_pgbouncer() -> str:
     """Find PgBouncer in PATH, or where Debian puts it, which is not in the PATH of every user."""
     found = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
     return found or missing("pgbouncer", "there is no PgBouncer: apt-get install pgbouncer")
+
+
+@contextmanager
+def running_postgres(*options: str, parent: str = "") -> Iterator[PostgresServer]:
+    """Run a server with an empty cluster in a folder of its own, which is deleted at the end."""
+    server = PostgresServer(find_postgres(), make_folder(parent))
+    try:
+        server.initialize()
+        server.start(*options)
+        yield server
+    finally:
+        server.clean_up()
+        shutil.rmtree(server.folder)
