@@ -247,7 +247,7 @@ def find_pgbouncer() -> str:
 
 @contextmanager
 def running_postgres(*options: str, parent: str = "") -> Iterator[PostgresServer]:
-    """Run a server with an empty cluster in a folder of its own, which is deleted at the end."""
+    """Run a server with an empty cluster in a new folder, which is deleted at the end."""
     server = PostgresServer(find_postgres(), make_folder(parent))
     try:
         server.initialize()
